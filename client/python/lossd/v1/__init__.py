@@ -1,0 +1,1 @@
+"""Generated from proto/lossd/v1: never edited."""

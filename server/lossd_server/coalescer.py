@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The request-coalescing queue. Pure: it is told the time, and knows no clock, thread, event loop or tensor.
+
+Policy:
+
+- Late binding: nothing is grouped until a device asks. `poll` then takes everything of one key that fits a batch.
+- Keys take turns by estimated cost: a key that was served waits until the others have had as much (start-time fair
+  queueing), so A,B,A,B becomes AA,BB and a large call delays a small one by one batch at most.
+- Callers take turns first, by the same rule; a batch for one caller's turn is filled up with other callers' calls of its key.
+- Within a key and a caller, calls are served in the order of their arrival.
+- There is no timer: whatever is queued is ready at once, and a lone call never waits for company.
+
+Every call that was added leaves exactly once: in a batch, as expired, or by `cancel`.
+"""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Full(Exception):  # noqa: N818 - an answer, not a failure
+    """The queue holds as many bytes as it may; nothing was added."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket(Generic[T]):
+    """A queued call. `item` is the caller's; it is None once the call has left."""
+
+    item: T | None
+    key: Hashable
+    caller: str
+    nbytes: int
+    elements: int
+    cost_seconds: float
+    added_at: float
+    deadline: float | None
+    sequence: int
+
+
+@dataclass(slots=True, eq=False)
+class _Flow(Generic[T]):
+    """The calls of one key and caller. `turn` is the virtual time, in seconds of cost, at which it is served next."""
+
+    key: Hashable
+    turn: float
+    tickets: "OrderedDict[int, Ticket[T]]" = field(default_factory=OrderedDict)
+
+
+@dataclass(slots=True, eq=False)
+class _Caller(Generic[T]):
+    """A caller's flows. `order` holds every non-empty flow once, by turn and age, and flows that became empty."""
+
+    turn: float
+    clock: float = 0.0
+    flows: "dict[Hashable, _Flow[T]]" = field(default_factory=dict)
+    order: "list[tuple[float, int, _Flow[T]]]" = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Poll(Generic[T]):
+    """What there is to do now: a batch to compute (empty: none), calls to answer as expired, and when to ask again."""
+
+    batch: list[T]
+    expired: list[T]
+    wake_at: float | None
+
+
+class Coalescer(Generic[T]):
+    """See the module. Times are seconds on any one monotonic clock."""
+
+    def __init__(
+        self,
+        *,
+        max_batch_bytes: int = 64 << 20,
+        max_batch_elements: int = 16 << 20,
+        max_queue_bytes: int = 512 << 20,
+    ) -> None:
+        self._max_batch_bytes = max_batch_bytes
+        self._max_batch_elements = max_batch_elements
+        self._max_queue_bytes = max_queue_bytes
+        self._callers: dict[str, _Caller[T]] = {}
+        self._clock = 0.0
+        self._deadlines: list[tuple[float, int, Ticket[T]]] = []
+        self._sequence = 0
+        self.queued_calls = 0
+        self.queued_bytes = 0
+
+    def add(
+        self,
+        item: T,
+        now: float,
+        *,
+        key: Hashable,
+        nbytes: int,
+        elements: int = 1,
+        cost_seconds: float = 1.0,
+        deadline: float | None = None,
+        caller: str = "",
+    ) -> Ticket[T]:
+        """Queues a call. Raises Full, unless the queue is empty: then a call of any size is taken."""
+        if self.queued_calls and self.queued_bytes + nbytes > self._max_queue_bytes:
+            raise Full
+        self._sequence = sequence = self._sequence + 1
+        ticket = Ticket(item, key, caller, nbytes, elements, cost_seconds, now, deadline, sequence)
+        owner = self._callers.get(caller)
+        if owner is None:
+            owner = self._callers[caller] = _Caller(self._clock)
+        flow = owner.flows.get(key)
+        if flow is None:
+            flow = owner.flows[key] = _Flow(key, owner.clock)
+            if len(owner.order) > 2 * len(owner.flows) + 64:
+                owner.order = [entry for entry in owner.order if entry[2].tickets]
+                heapq.heapify(owner.order)
+            heapq.heappush(owner.order, (flow.turn, sequence, flow))
+        flow.tickets[sequence] = ticket
+        self.queued_calls += 1
+        self.queued_bytes += nbytes
+        if deadline is not None:
+            self._push_deadline(deadline, sequence, ticket)
+        return ticket
+
+    def cancel(self, ticket: Ticket[T]) -> bool:
+        """Takes a call out, and says whether it was still queued."""
+        if ticket.item is None:
+            return False
+        self._leave(ticket)
+        return True
+
+    def expire(self, now: float) -> list[T]:
+        """Takes out the calls whose deadline has come."""
+        expired: list[T] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            ticket = heapq.heappop(self._deadlines)[2]
+            if ticket.item is not None:
+                expired.append(ticket.item)
+                self._leave(ticket)
+        return expired
+
+    def poll(self, now: float) -> Poll[T]:
+        """The next batch for a device that is free, after taking out what has expired."""
+        expired = self.expire(now)
+        return Poll(self._take() if self._callers else [], expired, self.wake_at)
+
+    @property
+    def wake_at(self) -> float | None:
+        """When the next call expires. None: nothing will happen by itself."""
+        while self._deadlines and self._deadlines[0][2].item is None:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    # Implementation details follow.
+
+    def _take(self) -> list[T]:
+        first, *others = self._callers if len(self._callers) == 1 else sorted(self._callers, key=lambda name: self._callers[name].turn)
+        owner = self._callers[first]
+        while not owner.order[0][2].tickets:
+            heapq.heappop(owner.order)
+        flow = owner.order[0][2]
+        owner.clock, self._clock = max(owner.clock, flow.turn), max(self._clock, owner.turn)
+        batch: list[T] = []
+        room_bytes, room_elements = self._max_batch_bytes, self._max_batch_elements
+        for name in (first, *others):
+            owner = self._callers[name]
+            candidate = owner.flows.get(flow.key)
+            if candidate is None:
+                continue
+            cost = 0.0
+            while candidate.tickets:
+                ticket = next(iter(candidate.tickets.values()))
+                if batch and (ticket.nbytes > room_bytes or ticket.elements > room_elements):
+                    break
+                room_bytes -= ticket.nbytes
+                room_elements -= ticket.elements
+                cost += ticket.cost_seconds
+                batch.append(ticket.item)  # type: ignore[arg-type]
+                self._leave(ticket)
+            owner.turn += cost
+            self._serve(owner, candidate, cost)
+        return batch
+
+    def _serve(self, owner: _Caller[T], flow: _Flow[T], cost: float) -> None:
+        """Puts a flow that was served, and is not empty, behind the others."""
+        if not flow.tickets:
+            return
+        flow.turn = max(flow.turn, owner.clock) + cost
+        owner.order = [entry for entry in owner.order if entry[2] is not flow and entry[2].tickets]
+        heapq.heapify(owner.order)
+        heapq.heappush(owner.order, (flow.turn, next(iter(flow.tickets)), flow))
+
+    def _leave(self, ticket: Ticket[T]) -> None:
+        owner = self._callers[ticket.caller]
+        flow = owner.flows[ticket.key]
+        del flow.tickets[ticket.sequence]
+        if not flow.tickets:
+            del owner.flows[ticket.key]
+            if not owner.flows:
+                del self._callers[ticket.caller]
+        ticket.item = None
+        self.queued_calls -= 1
+        self.queued_bytes -= ticket.nbytes
+
+    def _push_deadline(self, deadline: float, sequence: int, ticket: Ticket[T]) -> None:
+        heapq.heappush(self._deadlines, (deadline, sequence, ticket))
+        if len(self._deadlines) > 2 * self.queued_calls + 64:  # mostly calls that left long before their deadline
+            self._deadlines = [entry for entry in self._deadlines if entry[2].item is not None]
+            heapq.heapify(self._deadlines)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings: flags of `lossd serve`, LOSSD_* variables or a TOML file, in this order of precedence."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+_MIB = 1 << 20
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; the description is the flag's help text."""
+
+    model_config = SettingsConfigDict(env_prefix="LOSSD_", extra="forbid", frozen=True)
+
+    listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server: HOST:PORT, port 0 for a free one, or unix:PATH.")
+    admin_listen: str = Field("127.0.0.1:9464", description="Address of /metrics over HTTP: HOST:PORT; empty turns it off.")
+    device: str = Field("auto", description="auto, cpu or cuda:N. auto is the first CUDA device, else the CPU.")
+    intra_op_threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that one large batch may use on a CPU."
+    )
+    max_request_bytes: int = Field(64 * _MIB, ge=1, description="Largest request message.")
+    max_response_bytes: int = Field(64 * _MIB, ge=1, description="Largest response message.")
+    max_workspace_bytes: int = Field(4096 * _MIB, ge=1, description="Largest working memory that one request may ask for.")
+    max_operations: int = Field(10**12, ge=1, description="Most multiply-adds that one request may ask for.")
+    max_batch_bytes: int = Field(64 * _MIB, ge=1, description="Most bytes of tensors in one batch.")
+    max_batch_elements: int = Field(16 * _MIB, ge=1, description="Most elements of the largest tensors in one batch.")
+    max_queue_bytes: int = Field(512 * _MIB, ge=1, description="Most bytes of tensors that wait; further calls are answered UNAVAILABLE.")
+    drain_seconds: float = Field(10.0, ge=0, description="At SIGTERM: time for accepted calls to complete.")
+    reflection: bool = Field(True, description="Serve gRPC reflection.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value not in ("debug", "info", "warning", "error"):
+            raise ValueError("must be debug, info, warning or error")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, dotenv_settings: Any, file_secret_settings: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then variables, then the file named by LOSSD_CONFIG or --config."""
+        path = init_settings.init_kwargs.pop("config", None) or os.environ.get("LOSSD_CONFIG")
+        files = () if path is None else (TomlConfigSettingsSource(settings_cls, toml_file=_existing(path)),)
+        return init_settings, env_settings, *files
+
+
+def _existing(path: str) -> Path:
+    if not Path(path).is_file():
+        raise ValueError(f"there is no file {path}")
+    return Path(path)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Request message -> Arguments. The schema says what a request holds; only set fields are visited."""
+
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from lossd import _twins
+from lossd_server.errors import MessageMalformed
+from lossd_server.losses.spec import Argument, Arguments, Flag, Group, Integer, Lengths, LossSpec, Real, Tensor
+from lossd_server.wire import Unpacked, decode_tensor
+
+
+def parse(message_name: str, payload: bytes | memoryview) -> Any:
+    """The twin of the message of lossd.v1 with this name. Raises MessageMalformed."""
+    try:
+        return _twins.twin(message_name).FromString(payload)
+    except DecodeError:
+        raise MessageMalformed("", f"the bytes are not a lossd.v1.{message_name}") from None
+
+
+def decode(spec: LossSpec, message: Any) -> Arguments:
+    """The arguments of a request, given as the twin of its message. Raises InvalidArgument, naming the field."""
+    try:
+        return _read(spec.arguments, message, "", public=False)
+    except Unpacked:
+        whole = _twins.public(f"{spec.rpc}Request").FromString(message.SerializeToString())
+        return _read(spec.arguments, whole, "", public=True)
+
+
+def _read(known: "dict[str, Argument] | Any", message: Any, prefix: str, *, public: bool) -> Arguments:
+    arguments = Arguments()
+    for field, value in message.ListFields():
+        name = field.name
+        argument = known.get(name)
+        if type(argument) is Tensor:
+            arguments[name] = decode_tensor(value, prefix + name, public=public)
+        elif type(argument) is Lengths:
+            arguments[name] = tuple(value)
+        elif type(argument) is Group:
+            if argument.repeated:
+                arguments[name] = [
+                    _read(argument.arguments, item, f"{prefix}{name}[{index}].", public=public) for index, item in enumerate(value)
+                ]
+            else:
+                arguments[name] = _read(argument.arguments, value, f"{prefix}{name}.", public=public)
+        else:
+            arguments[name] = value
+    arguments.given = frozenset(arguments)
+    for name, argument in known.items():
+        if isinstance(argument, Real | Integer | Flag) and name not in arguments:
+            arguments[name] = argument.default
+    return arguments

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The impure shell around the coalescer: clock, wake-ups, the device's thread, and who waits for what.
+
+Everything here runs on the event loop; only Device computes elsewhere. A device computes one batch at a time: while it is
+busy, calls gather in the coalescer. On a CPU a batch that is cheaper than a hop to another thread is computed at once, on
+the loop, together with whatever was decoded by then.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from lossd_server.batch import Answer, answer_empty
+from lossd_server.coalescer import Coalescer, Full, Ticket
+from lossd_server.device import Device, Results
+from lossd_server.errors import CallError, Cancelled, DeadlineExceeded, QueueFull
+from lossd_server.validate import Call
+
+# A batch whose estimated time is below this stays on the event loop: two thread switches and the fight for the interpreter
+# lock cost about as much (tests/bench/).
+INLINE_BELOW_SECONDS = 300e-6
+
+_RETRY_AFTER_SECONDS = 0.1
+
+
+class Execution(NamedTuple):
+    """How a call was computed: Execution of the schema."""
+
+    queue_seconds: float
+    compute_seconds: float
+    calls_in_batch: int
+    device: str
+
+
+class Success(NamedTuple):
+    """A computed call."""
+
+    answer: Answer
+    execution: Execution
+
+
+Outcome = Success | CallError
+
+
+class Submission:
+    """The calls of one message, and their outcomes by index. One future serves them all."""
+
+    def __init__(self, count: int, on_outcome: Callable[[int, Outcome], None] | None = None) -> None:
+        self.outcomes: list[Outcome | None] = [None] * count
+        self._remaining = count
+        self._future: asyncio.Future[None] | None = None
+        self._on_outcome = on_outcome
+        self._tickets: list[Ticket[_Pending]] = []
+
+    def settle(self, index: int, outcome: Outcome) -> None:
+        """The call's one outcome."""
+        self.outcomes[index] = outcome
+        self._remaining -= 1
+        if self._on_outcome is not None:
+            self._on_outcome(index, outcome)
+        if not self._remaining and self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    @property
+    def done(self) -> bool:
+        """Whether every call has its outcome."""
+        return not self._remaining
+
+    async def wait(self) -> None:
+        """Until every call has its outcome."""
+        if self._remaining:
+            self._future = asyncio.get_running_loop().create_future()
+            await self._future
+
+
+@dataclass(slots=True)
+class _Pending:
+    submission: Submission
+    index: int
+    call: Call
+    arrived_at: float
+
+
+class BatchObserver(Protocol):
+    """What the metrics want to know of every batch."""
+
+    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queue_seconds: Sequence[float]) -> None:
+        """Called on the event loop after each batch."""
+
+
+class Dispatcher:
+    """Submits calls to one device. Not thread-safe: it belongs to the event loop on which it is used."""
+
+    def __init__(
+        self,
+        coalescer: "Coalescer[_Pending]",
+        device: Device,
+        observer: BatchObserver,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._coalescer = coalescer
+        self._device = device
+        self._observer = observer
+        self._clock = clock
+        self._busy = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+
+    def submit(self, submission: Submission, calls: Iterable[tuple[int, Call]], *, deadline: float | None = None, caller: str = "") -> None:
+        """Queues calls; each will be settled in the submission under its index, perhaps before this returns.
+
+        `deadline` is on the dispatcher's clock: a call that has not started by then is never computed.
+        """
+        now = self._clock()
+        for index, call in calls:
+            if deadline is not None and deadline <= now:
+                submission.settle(index, DeadlineExceeded("the deadline had passed when the call arrived"))
+            elif not call.values_count:
+                submission.settle(index, Success(answer_empty(call), Execution(0.0, 0.0, 0, self._device.name)))
+            else:
+                self._enqueue(_Pending(submission, index, call, now), now, deadline, caller)
+        self._pump(now)
+
+    def cancel(self, submission: Submission) -> None:
+        """Takes the submission's queued calls out; they are settled as Cancelled. Calls being computed run on."""
+        for ticket in submission._tickets:
+            pending = ticket.item
+            if pending is not None and self._coalescer.cancel(ticket):
+                pending.submission.settle(pending.index, Cancelled("cancelled by the caller"))
+
+    async def drained(self) -> None:
+        """Until nothing is queued or being computed."""
+        await self._idle.wait()
+
+    @property
+    def queued_calls(self) -> int:
+        """Calls that wait for the device."""
+        return self._coalescer.queued_calls
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of their tensors."""
+        return self._coalescer.queued_bytes
+
+    # Implementation details follow.
+
+    def _enqueue(self, pending: _Pending, now: float, deadline: float | None, caller: str) -> None:
+        call = pending.call
+        try:
+            ticket = self._coalescer.add(
+                pending,
+                now,
+                key=call.key,
+                nbytes=call.nbytes,
+                elements=call.elements,
+                cost_seconds=call.cost_seconds,
+                deadline=deadline,
+                caller=caller,
+            )
+        except Full:
+            error = QueueFull("the queue is full; try again later", retry_after_seconds=_RETRY_AFTER_SECONDS)
+            pending.submission.settle(pending.index, error)
+        else:
+            pending.submission._tickets.append(ticket)
+
+    def _pump(self, now: float) -> None:
+        """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""
+        while not self._busy and self._coalescer.queued_calls:
+            poll = self._coalescer.poll(now)
+            self._settle_expired(poll.expired)
+            if not poll.batch:
+                break
+            self._compute(poll.batch)
+            now = self._clock()
+        self._arm(now)
+        if self._busy or self._coalescer.queued_calls:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _compute(self, batch: list[_Pending]) -> None:
+        calls = [pending.call for pending in batch]
+        started_at = self._clock()
+        if self._device.is_cpu and sum([call.cost_seconds for call in calls]) < INLINE_BELOW_SECONDS:
+            self._settle(batch, self._device.run_inline(calls), started_at, self._clock())
+            return
+        self._busy = True
+        loop = asyncio.get_running_loop()
+
+        def done(results: Results) -> None:
+            loop.call_soon_threadsafe(self._finished, batch, results, started_at, self._clock())
+
+        self._device.start(calls, done)
+
+    def _finished(self, batch: list[_Pending], results: Results, started_at: float, ended_at: float) -> None:
+        self._busy = False
+        self._settle(batch, results, started_at, ended_at)
+        self._pump(self._clock())
+
+    def _settle(self, batch: list[_Pending], results: Results, started_at: float, ended_at: float) -> None:
+        for pending, result in zip(batch, results, strict=True):
+            if isinstance(result, CallError):
+                pending.submission.settle(pending.index, result)
+            else:
+                execution = Execution(started_at - pending.arrived_at, ended_at - started_at, len(batch), self._device.name)
+                pending.submission.settle(pending.index, Success(result, execution))
+        self._observer.batch_computed(
+            batch[0].call.spec.name, len(batch), ended_at - started_at, [started_at - pending.arrived_at for pending in batch]
+        )
+
+    def _settle_expired(self, expired: list[_Pending]) -> None:
+        for pending in expired:
+            pending.submission.settle(pending.index, DeadlineExceeded("the deadline passed in the queue; the call was not computed"))
+
+    def _arm(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wake_at = self._coalescer.wake_at if self._coalescer.queued_calls else None
+        if wake_at is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, wake_at - now), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        now = self._clock()
+        self._settle_expired(self._coalescer.expire(now))
+        self._pump(now)

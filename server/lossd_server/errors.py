@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything a call may fail with. The class is the status code and the reason; the front only translates.
+
+    CallError
+    ├─ InvalidArgument            fix the request; names the field
+    │   ├─ MessageMalformed       ├─ TensorMissing        ├─ TensorByteLengthMismatch
+    │   ├─ DtypeUnsupported       ├─ ShapeMismatch        ├─ TargetOutOfRange
+    │   ├─ ValueOutOfRange        ├─ ReductionUnsupported ├─ HyperparameterOutOfRange
+    │   └─ NonFiniteInput         └─ PrecisionUnsupported
+    ├─ TooLarge                   never fits; split the request
+    │   └─ RequestTooLarge, ResponseTooLarge, WorkspaceTooLarge; OperationsTooLarge beside them
+    ├─ Unavailable                retry after `retry_after_seconds`
+    │   └─ QueueFull, ShuttingDown
+    ├─ DeadlineExceeded           expired before its computation began
+    ├─ Cancelled                  the caller is gone
+    └─ KernelFailure              ours: "this is a bug"
+
+Messages say what was expected and what was found in shapes, types and counts: never data, paths or tracebacks.
+"""
+
+from collections.abc import Mapping
+
+MAX_DESCRIPTION = 300
+
+
+class CallError(Exception):
+    """One call failed; no other call did."""
+
+    code: str
+    reason: str
+
+    def __init__(self, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message[:MAX_DESCRIPTION])
+        self.metadata = dict(metadata or {})
+
+    @property
+    def message(self) -> str:
+        """For people: what is wrong and how to mend it."""
+        return str(self)
+
+
+class InvalidArgument(CallError):
+    """The request can never succeed as it is. `field` is a path in the request message, as "tail[1].output"."""
+
+    code = "INVALID_ARGUMENT"
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}" if field else description)
+        self.field = field
+        self.description = description[:MAX_DESCRIPTION]
+
+
+class MessageMalformed(InvalidArgument):
+    """The bytes are not the protobuf message that the method takes."""
+
+    reason = "MESSAGE_MALFORMED"
+
+
+class TensorMissing(InvalidArgument):
+    """A required tensor, length list or member of a oneof is not set."""
+
+    reason = "TENSOR_MISSING"
+
+
+class TensorByteLengthMismatch(InvalidArgument):
+    """A tensor's shape and the number of its elements disagree."""
+
+    reason = "TENSOR_BYTE_LENGTH_MISMATCH"
+
+
+class DtypeUnsupported(InvalidArgument):
+    """A tensor's element type cannot be used there."""
+
+    reason = "DTYPE_UNSUPPORTED"
+
+
+class ShapeMismatch(InvalidArgument):
+    """A shape is impossible by itself or does not go with the other tensors'."""
+
+    reason = "SHAPE_MISMATCH"
+
+
+class TargetOutOfRange(InvalidArgument):
+    """A target is outside the loss's domain: a class index, a label of +-1, a probability."""
+
+    reason = "TARGET_OUT_OF_RANGE"
+
+
+class ValueOutOfRange(InvalidArgument):
+    """An input, weight, variance or length is outside the loss's domain."""
+
+    reason = "VALUE_OUT_OF_RANGE"
+
+
+class ReductionUnsupported(InvalidArgument):
+    """The loss has no such reduction."""
+
+    reason = "REDUCTION_UNSUPPORTED"
+
+
+class PrecisionUnsupported(InvalidArgument):
+    """There is no such precision."""
+
+    reason = "PRECISION_UNSUPPORTED"
+
+
+class HyperparameterOutOfRange(InvalidArgument):
+    """A scalar argument is outside its range."""
+
+    reason = "HYPERPARAMETER_OUT_OF_RANGE"
+
+
+class NonFiniteInput(InvalidArgument):
+    """The request sets reject_non_finite and a float tensor holds a NaN or an infinity."""
+
+    reason = "NON_FINITE_INPUT"
+
+
+class TooLarge(CallError):
+    """Above a limit of this server, now and ever. `metadata` holds the limit."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, *, limit: int, actual: int) -> None:
+        super().__init__(message, metadata={"limit_bytes": str(limit), "actual_bytes": str(actual)})
+
+
+class RequestTooLarge(TooLarge):
+    """The request message exceeds max_request_bytes."""
+
+    reason = "REQUEST_TOO_LARGE"
+
+
+class ResponseTooLarge(TooLarge):
+    """The unreduced values would exceed max_response_bytes."""
+
+    reason = "RESPONSE_TOO_LARGE"
+
+
+class WorkspaceTooLarge(TooLarge):
+    """The computation would need more working memory than max_workspace_bytes."""
+
+    reason = "WORKSPACE_TOO_LARGE"
+
+
+class OperationsTooLarge(CallError):
+    """The computation would take more multiply-adds than max_operations, whatever memory it needs."""
+
+    code = "RESOURCE_EXHAUSTED"
+    reason = "OPERATIONS_TOO_LARGE"
+
+    def __init__(self, loss: str, *, limit: int, actual: int) -> None:
+        super().__init__(
+            f"{loss} would take about {actual:.3g} operations; {limit:.3g} are allowed: split the batch",
+            metadata={"limit_operations": str(limit), "actual_operations": str(actual)},
+        )
+
+
+class Unavailable(CallError):
+    """Not now. The same call may succeed after `retry_after_seconds`."""
+
+    code = "UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class QueueFull(Unavailable):
+    """The queue holds as many bytes as it may."""
+
+    reason = "QUEUE_FULL"
+
+
+class ShuttingDown(Unavailable):
+    """The server drains; another replica will answer."""
+
+    reason = "SHUTTING_DOWN"
+
+
+class DeadlineExceeded(CallError):
+    """The deadline passed before the computation began."""
+
+    code = "DEADLINE_EXCEEDED"
+    reason = "DEADLINE_EXPIRED_IN_QUEUE"
+
+
+class Cancelled(CallError):
+    """The caller went away; nobody reads this."""
+
+    code = "CANCELLED"
+    reason = "CANCELLED"
+
+
+class KernelFailure(CallError):
+    """A kernel raised for a request that validation let through."""
+
+    code = "INTERNAL"
+    reason = "KERNEL_FAILURE"
+
+    def __init__(self, loss: str) -> None:
+        super().__init__(f"{loss} failed inside the server; this is a bug, please report it with the shapes of the request")

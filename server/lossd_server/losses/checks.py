@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the losses' `arrange` functions are made of: relations between shapes, and ranges of values.
+
+Every check looks at one request on the host, raises the InvalidArgument that names the field, and passes over targets once
+and over float inputs only where the definition demands it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossd_server.errors import InvalidArgument, ShapeMismatch, TargetOutOfRange, ValueOutOfRange
+from lossd_server.losses.spec import Arguments, Arrangement
+from lossd_server.wire import Array
+
+Check = Callable[[Arguments], None]
+
+
+def same_shape(arguments: Arguments, name: str, like: str) -> None:
+    """Equal shapes: torch would broadcast, or warn and broadcast."""
+    if arguments[name].shape != arguments[like].shape:
+        raise ShapeMismatch(name, f"has shape {list(arguments[name].shape)}; it must be {like}'s, {list(arguments[like].shape)}")
+
+
+def expect_shape(array: Array, shape: tuple[int, ...], field: str, why: str) -> None:
+    """The one shape that fits the other tensors."""
+    if array.shape != shape:
+        raise ShapeMismatch(field, f"has shape {list(array.shape)}; {why} makes it {list(shape)}")
+
+
+def expect_rank(array: Array, field: str, ranks: tuple[int, ...]) -> None:
+    """One of a few ranks."""
+    if len(array.shape) not in ranks:
+        allowed = " or ".join(str(rank) for rank in ranks)
+        raise ShapeMismatch(field, f"has shape {list(array.shape)}; its rank must be {allowed}")
+
+
+def expect_rank_at_least(array: Array, field: str, rank: int) -> None:
+    """No fewer extents than this."""
+    if len(array.shape) < rank:
+        raise ShapeMismatch(field, f"has shape {list(array.shape)}; its rank must be at least {rank}")
+
+
+def expect_extent(array: Array, field: str, axis: int, meaning: str) -> int:
+    """An extent that must not be zero, as the number of classes."""
+    extent = array.shape[axis]
+    if extent == 0:
+        raise ShapeMismatch(field, f"has shape {list(array.shape)}; {meaning} must not be 0")
+    return extent
+
+
+def expanded(array: Array, shape: tuple[int, ...], field: str) -> Array:
+    """`array` broadcast to `shape`, which it must not enlarge."""
+    if array.shape == shape:
+        return array
+    try:
+        fits = np.broadcast_shapes(array.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeMismatch(field, f"has shape {list(array.shape)}; it must broadcast to input's shape {list(shape)} without enlarging it")
+    raw = np.frombuffer(array.payload, array.dtype.numpy).reshape(array.shape)
+    return Array(array.dtype, shape, np.broadcast_to(raw, shape).tobytes())
+
+
+def _reject(error: type[InvalidArgument], name: str, bad: NDArray[np.bool_], domain: str) -> None:
+    count = int(np.count_nonzero(bad))
+    first = np.unravel_index(int(bad.argmax()), bad.shape)
+    raise error(name, f"must be {domain}; {count} of {bad.size} elements are not, the first at index {[int(i) for i in first]}")
+
+
+def plus_minus_one(name: str = "target") -> Check:
+    """Labels are exactly 1 or -1: 0/1 labels are the classic silent mistake."""
+
+    def check(arguments: Arguments) -> None:
+        values = arguments[name].values
+        ones = values == 1
+        if arguments[name].dtype.name not in ("bool", "uint8"):
+            ones |= values == -1
+        if not ones.all():
+            _reject(TargetOutOfRange, name, ~ones, "1 or -1")
+
+    return check
+
+
+def unit_interval(name: str, error: type[InvalidArgument] = ValueOutOfRange) -> Check:
+    """Probabilities, NaN excluded."""
+
+    def check(arguments: Arguments) -> None:
+        values = arguments[name].values
+        if values.size and not (values.min() >= 0 and values.max() <= 1):
+            _reject(error, name, ~((values >= 0) & (values <= 1)), "in [0, 1]")
+
+    return check
+
+
+def non_negative(name: str) -> Check:
+    """No element below 0; NaN passes, as in torch."""
+
+    def check(arguments: Arguments) -> None:
+        values = arguments[name].values
+        bad = values < 0
+        if bad.any():
+            _reject(ValueOutOfRange, name, bad, ">= 0")
+
+    return check
+
+
+def class_indices(array: Array, field: str, classes: int, ignore_index: int | None = None) -> int:
+    """Indices in [0, classes), or ignore_index. Returns how many are ignored."""
+    values = array.values
+    if values.size == 0:
+        return 0
+    unsigned = values.view(values.dtype.str.replace("i", "u")) if values.dtype.kind == "i" else values
+    ignorable = ignore_index is not None and 0 <= ignore_index < classes
+    if not ignorable and unsigned.max() < classes:  # one pass: a negative index is a huge unsigned one
+        return 0
+    ignored = (values == ignore_index) if ignore_index is not None else np.zeros(values.shape, bool)
+    bad = ((values < 0) | (values >= classes)) & ~ignored
+    if bad.any():
+        domain = f"a class index in [0, {classes})" + (f" or ignore_index ({ignore_index})" if ignore_index is not None else "")
+        _reject(TargetOutOfRange, field, bad, domain)
+    return int(np.count_nonzero(ignored))
+
+
+def elementwise(*names: str, broadcast: tuple[str, ...] = (), checks: tuple[Check, ...] = ()) -> Callable[[Arguments], Arrangement]:
+    """An `arrange` for losses of aligned elements: tensors of the first one's shape, flattened.
+
+    `broadcast` names optional tensors that are expanded to that shape.
+    """
+    first, *others = names
+
+    def arrange(arguments: Arguments) -> Arrangement:
+        shape = arguments[first].shape
+        size = arguments[first].size
+        columns: dict[str, Array] = {first: arguments[first].reshaped(size)}
+        for name in others:
+            if name in arguments:
+                same_shape(arguments, name, first)
+                columns[name] = arguments[name].reshaped(size)
+        for name in broadcast:
+            if name in arguments:
+                columns[name] = expanded(arguments[name], shape, name).reshaped(size)
+        for check in checks:
+            check(arguments)
+        return Arrangement(columns=columns, rows=size, output_shape=shape, batch_extent=shape[0] if shape else 1)
+
+    return arrange
+
+
+def per_class(arguments: Arguments, name: str, classes: int) -> dict[str, Array]:
+    """The optional per-class tensor as a shared tensor, or nothing."""
+    if name not in arguments:
+        return {}
+    expect_shape(arguments[name], (classes,), name, f"C = {classes}")
+    return {name: arguments[name]}
+
+
+def finite(array: Array) -> bool:
+    """Whether no element is NaN or infinite."""
+    values: Any = array.values
+    return bool(np.isfinite(values).all())

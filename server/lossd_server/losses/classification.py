@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NLL, cross entropy and the binary cross entropies."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lossd_server.errors import HyperparameterOutOfRange, TargetOutOfRange
+from lossd_server.losses import checks
+from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Integer, Kind, LossSpec, Real, Tensor
+from lossd_server.wire import Array
+
+# -- class indices and probabilities
+
+
+def class_rows(arguments: Arguments) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
+    """(N, C, d1..dK) view of `input`, which may lack N; its shape; and the shape of the unreduced loss."""
+    array = arguments["input"]
+    checks.expect_rank_at_least(array, "input", 1)
+    shape = array.shape if len(array.shape) > 1 else (1, *array.shape)
+    checks.expect_extent(array, "input", 0 if len(array.shape) == 1 else 1, "the number of classes")
+    output_shape = () if len(array.shape) == 1 else (shape[0], *shape[2:])
+    return array.reshaped(*shape), shape, output_shape
+
+
+def index_denominator(target: Array, weight: Array | None, ignored: int, ignore_index: int) -> float:
+    """The sum of weight[y] over the targets not ignored, in float64."""
+    if weight is None:
+        return float(target.size - ignored)
+    labels = target.values.reshape(-1)
+    if ignored:
+        labels = labels[labels != ignore_index]
+    return float(weight.values.astype(np.float64)[labels].sum())
+
+
+def arrange_indices(arguments: Arguments, name: str) -> Arrangement:
+    """Rows of class scores, and one class index for each."""
+    column, shape, output_shape = class_rows(arguments)
+    target: Array = arguments[name]
+    checks.expect_shape(target, output_shape, name, f"input of shape {list(arguments['input'].shape)}")
+    ignore_index = arguments["ignore_index"]
+    ignored = checks.class_indices(target, name, shape[1], ignore_index)
+    shared = checks.per_class(arguments, "weight", shape[1])
+    return Arrangement(
+        columns={"input": column, name: target.reshaped(shape[0], *shape[2:])},
+        rows=shape[0],
+        output_shape=output_shape,
+        values_per_row=math.prod(shape[2:]),
+        shared=shared,
+        mean_denominator=index_denominator(target, shared.get("weight"), ignored, ignore_index),
+        ignored_count=ignored,
+    )
+
+
+def _arrange_nll(arguments: Arguments) -> Arrangement:
+    return arrange_indices(arguments, "target")
+
+
+def _arrange_cross_entropy(arguments: Arguments) -> Arrangement:
+    if "class_probabilities" not in arguments:
+        arrangement = arrange_indices(arguments, "class_indices")
+    else:
+        if "ignore_index" in arguments.given:
+            raise HyperparameterOutOfRange("ignore_index", "goes with class_indices only; class_probabilities have none")
+        column, shape, output_shape = class_rows(arguments)
+        checks.same_shape(arguments, "class_probabilities", "input")
+        arrangement = Arrangement(
+            columns={"input": column, "class_probabilities": arguments["class_probabilities"].reshaped(*shape)},
+            rows=shape[0],
+            output_shape=output_shape,
+            values_per_row=math.prod(shape[2:]),
+            shared=checks.per_class(arguments, "weight", shape[1]),
+        )
+    return arrangement
+
+
+def nll_loss(input: torch.Tensor, target: torch.Tensor, ignore_index: int, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """-w[y] x[y]; ignored targets are 0. torch.nn.functional.nll_loss."""
+    return F.nll_loss(input, target, weight, ignore_index=ignore_index, reduction="none")
+
+
+def cross_entropy(
+    input: torch.Tensor,
+    ignore_index: int,
+    label_smoothing: float,
+    class_indices: torch.Tensor | None = None,
+    class_probabilities: torch.Tensor | None = None,
+    weight: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Indices: (1-s)(-w[y] lp[y]) + s/C sum_c(-w[c] lp[c]); probabilities: -sum_c w[c] t'[c] lp[c].
+
+    torch.nn.functional.cross_entropy, lp = log_softmax(x).
+    """
+    if class_probabilities is not None:
+        return F.cross_entropy(input, class_probabilities, weight, label_smoothing=label_smoothing, reduction="none")
+    assert class_indices is not None
+    return F.cross_entropy(
+        input, class_indices, weight, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none"
+    )
+
+
+# -- binary
+
+
+def binary_cross_entropy(input: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """-w (t ln x + (1-t) ln(1-x)), logs clamped at -100. torch.nn.functional.binary_cross_entropy."""
+    return F.binary_cross_entropy(input, target, weight, reduction="none")
+
+
+def binary_cross_entropy_with_logits(
+    input: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None, pos_weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """w ((1-t) x + (1 + (pos_weight-1) t) ln(1 + exp(-x))). torch.nn.functional.binary_cross_entropy_with_logits."""
+    return F.binary_cross_entropy_with_logits(input, target, weight, pos_weight=pos_weight, reduction="none")
+
+
+_FLOAT = Tensor(Kind.FLOAT)
+_REAL = Tensor(Kind.REAL)
+_PER_CLASS = Tensor(Kind.PER_CLASS, required=False)
+_OPTIONAL_REAL = Tensor(Kind.REAL, required=False)
+
+SPECS = (
+    LossSpec(
+        name="nll_loss",
+        rpc="NllLoss",
+        arguments={"input": _FLOAT, "target": Tensor(Kind.INDEX), "weight": _PER_CLASS, "ignore_index": Integer(-100)},
+        coalescing=Coalescing.ROWS,
+        arrange=_arrange_nll,
+        kernel=nll_loss,
+    ),
+    LossSpec(
+        name="cross_entropy",
+        rpc="CrossEntropyLoss",
+        arguments={
+            "input": _FLOAT,
+            "class_indices": Tensor(Kind.INDEX, required=False),
+            "class_probabilities": Tensor(Kind.FLOAT, required=False),
+            "weight": _PER_CLASS,
+            "ignore_index": Integer(-100),
+            "label_smoothing": Real(0.0, minimum=0.0, maximum=1.0),
+        },
+        one_of=(("class_indices", "class_probabilities"),),
+        coalescing=Coalescing.ROWS,
+        arrange=_arrange_cross_entropy,
+        kernel=cross_entropy,
+    ),
+    LossSpec(
+        name="binary_cross_entropy",
+        rpc="BceLoss",
+        arguments={"input": _FLOAT, "target": _REAL, "weight": _OPTIONAL_REAL},
+        coalescing=Coalescing.ELEMENTS,
+        arrange=checks.elementwise(
+            "input",
+            "target",
+            broadcast=("weight",),
+            checks=(checks.unit_interval("input"), checks.unit_interval("target", TargetOutOfRange)),
+        ),
+        kernel=binary_cross_entropy,
+    ),
+    LossSpec(
+        name="binary_cross_entropy_with_logits",
+        rpc="BceWithLogitsLoss",
+        arguments={"input": _FLOAT, "target": _REAL, "weight": _OPTIONAL_REAL, "pos_weight": _OPTIONAL_REAL},
+        coalescing=Coalescing.ELEMENTS,
+        arrange=checks.elementwise("input", "target", broadcast=("weight", "pos_weight")),
+        kernel=binary_cross_entropy_with_logits,
+    ),
+)

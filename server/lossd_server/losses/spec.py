@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record types of a loss. A loss is one LossSpec: data, plus three small functions.
+
+`arrange` runs on the host for each request alone: it relates the shapes, checks the values and lays the tensors out as
+columns. `kernel` runs on the device for many requests at once: it is pure, gets the concatenated columns and returns the
+unreduced loss. Everything in between (concatenate, reduce, split, encode) is generic.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from lossd_server.wire import Array
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Kind(Enum):
+    """What a tensor argument may hold."""
+
+    FLOAT = "float"  # float; decides the compute dtype
+    REAL = "real"  # any dtype, cast to the compute dtype; decides it too where it is float
+    INDEX = "integer"  # integers, cast to int64
+    PER_CLASS = "per-class"  # float, cast to the compute dtype without deciding it; finite
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor argument."""
+
+    kind: Kind
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A real hyper-parameter: its default and range. NaN is never in range."""
+
+    default: float
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    above: float | None = None  # exclusive lower bound
+    finite: bool = True
+
+    def describe(self) -> str:
+        """The range in words."""
+        words = ["finite"] if self.finite else []
+        if self.above is not None:
+            words.append(f"> {self.above:g}")
+        elif self.minimum > -math.inf:
+            words.append(f">= {self.minimum:g}")
+        if self.maximum < math.inf:
+            words.append(f"<= {self.maximum:g}")
+        return ", ".join(words) or "a number"
+
+    def admits(self, value: float) -> bool:
+        """Whether the value is in range."""
+        return (
+            self.minimum <= value <= self.maximum
+            and (self.above is None or value > self.above)
+            and not (self.finite and math.isinf(value))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """An integer hyper-parameter; `choices` empty means any."""
+
+    default: int
+    choices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A boolean hyper-parameter."""
+
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """A required list of integers that `arrange` checks and lays out itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A message argument (or a list of them) with arguments of its own; `arrange` lays it out itself."""
+
+    arguments: "Mapping[str, Argument]"
+    repeated: bool = False
+
+
+Argument = Tensor | Real | Integer | Flag | Lengths | Group
+
+
+@dataclass(slots=True)
+class Arrangement:
+    """One validated request, laid out for its kernel.
+
+    Columns have `rows` as first extent and are concatenated along it with other requests'; shared tensors are the same for
+    all requests of a batch. The unreduced loss has `rows * values_per_row` elements, in the order of `output_shape`.
+    """
+
+    columns: dict[str, Array]
+    rows: int
+    output_shape: tuple[int, ...]
+    values_per_row: int = 1
+    shared: dict[str, Array] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    # MEAN's denominator where it is known on the host; None: the element count, or what the kernel says.
+    mean_denominator: float | None = None
+    ignored_count: int = 0
+    # First extent of the request, for BATCH_MEAN; 1 for a 0-d input, which torch does not divide.
+    batch_extent: int = 1
+    # Bytes of working memory beyond the usual three times the largest column; see LossSpec.workspace.
+    extra_workspace_bytes: int = 0
+    # Multiply-adds or their like, where they are not proportional to the columns' elements.
+    operations: int | None = None
+
+
+@dataclass(slots=True)
+class Unreduced:
+    """What a kernel returns: flat tensors of one element for each value of the unreduced loss."""
+
+    loss: "torch.Tensor"
+    mean_numerator: "torch.Tensor | None" = None  # None: the loss
+    mean_denominator: "torch.Tensor | None" = None  # None: one each
+    ignored: "torch.Tensor | None" = None  # bool; None: none
+
+
+class Coalescing(Enum):
+    """How requests of a loss share a batch."""
+
+    ELEMENTS = "elements"  # flattened: any shapes merge
+    ROWS = "rows"  # merge on rows with equal trailing extents and equal per-class tensors
+    PADDED = "padded"  # merge on rows, padded to common extents
+    ALONE = "alone"  # never merge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec:
+    """One loss. `name` is torch's, `rpc` the method of LossService and, with "Request", its message."""
+
+    name: str
+    rpc: str
+    arguments: Mapping[str, Argument]
+    coalescing: Coalescing
+    arrange: "Callable[[Arguments], Arrangement]"
+    kernel: "Callable[..., torch.Tensor | Unreduced]"
+    # Members of a oneof, of which one must be set.
+    one_of: tuple[tuple[str, ...], ...] = ()
+    batch_mean: bool = False
+    # How requests' columns become one, where that is not concatenation; see batch.py.
+    merge: "Callable[[list[Arrangement]], dict[str, Array]] | None" = None
+    # Estimated time of the kernel, one thread of a CPU, for each operation (by default an element of the largest column).
+    nanoseconds_per_operation: float = 1.0
+
+
+class Arguments(dict[str, Any]):
+    """The decoded arguments of one request by name: Arrays, numbers, flags, tuples of lengths, nested Arguments.
+
+    Hyper-parameters hold their defaults where unset; absent tensors and groups are missing. `given` holds the names that
+    the message set.
+    """
+
+    __slots__ = ("given",)
+
+    given: frozenset[str]

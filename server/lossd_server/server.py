@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""READ SECOND: build, start, serve, drain, stop."""
+
+import asyncio
+import signal
+import threading
+from importlib.metadata import version
+from wsgiref.simple_server import WSGIServer
+
+import grpc
+import structlog
+import torch
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from lossd.v1 import loss_service_pb2
+from lossd_server import device as devices
+from lossd_server import front
+from lossd_server.coalescer import Coalescer
+from lossd_server.config import Settings
+from lossd_server.device import Device
+from lossd_server.dispatcher import Dispatcher
+from lossd_server.losses import LOSSES
+from lossd_server.metrics import Metrics
+from lossd_server.service import Service
+from lossd_server.validate import Limits
+
+SERVICE_NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
+
+_log = structlog.get_logger("lossd.server")
+
+
+class Server:
+    """One process, one device, one port. Use on one event loop: start, then wait or stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.address = ""
+        self.admin_address = ""
+        self._stop_requested = asyncio.Event()
+
+        self._device = Device(devices.resolve(settings.device), intra_op_threads=settings.intra_op_threads)
+        self._metrics = Metrics()
+        self._dispatcher = Dispatcher(
+            Coalescer(
+                max_batch_bytes=settings.max_batch_bytes,
+                max_batch_elements=settings.max_batch_elements,
+                max_queue_bytes=settings.max_queue_bytes,
+            ),
+            self._device,
+            self._metrics,
+        )
+        self._metrics.watch_queue(lambda: self._dispatcher.queued_calls, lambda: self._dispatcher.queued_bytes)
+        self._service = Service(
+            self._dispatcher,
+            Limits(settings.max_response_bytes, settings.max_workspace_bytes, settings.max_operations),
+            max_request_bytes=settings.max_request_bytes,
+            info=self._info(),
+        )
+        self._health = health.aio.HealthServicer()
+        self._grpc = self._build_front()
+        self._admin: tuple[WSGIServer, threading.Thread] | None = None
+
+    async def start(self) -> None:
+        """Binds and begins to serve. Raises OSError where an address is not to be had."""
+        self.address = self._bind(self._settings.listen)
+        if self._settings.admin_listen:
+            host, port = _split_address(self._settings.admin_listen)
+            self._admin = start_http_server(port, host, registry=self._metrics.registry)
+            self.admin_address = f"{host}:{self._admin[0].server_port}"
+        await self._grpc.start()
+        await self._set_serving(True)
+        _log.info("serving", address=self.address, admin_address=self.admin_address, device=self._device.name)
+
+    async def serve(self) -> None:
+        """Serves until SIGTERM or SIGINT, then drains and stops."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop_requested.set)
+        await self._stop_requested.wait()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Drains: not serving for health checks, no new calls, every accepted call answered within drain_seconds."""
+        _log.info("draining", queued_calls=self._dispatcher.queued_calls)
+        await self._set_serving(False)
+        self._service.drain()
+        await self._grpc.stop(self._settings.drain_seconds)
+        self._device.close()
+        if self._admin is not None:
+            self._admin[0].shutdown()
+            self._admin[0].server_close()
+        _log.info("stopped")
+
+    # Implementation details follow.
+
+    def _build_front(self) -> grpc.aio.Server:
+        settings = self._settings
+        server = grpc.aio.server(
+            options=[
+                # Slightly more than the limits, so that our own error, which names the limit, is the one that is seen.
+                ("grpc.max_receive_message_length", settings.max_request_bytes + 4096),
+                ("grpc.max_send_message_length", settings.max_response_bytes + 4096),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        server.add_generic_rpc_handlers((front.unary_handlers(SERVICE_NAME, self._service.methods(), self._metrics),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if settings.reflection:
+            names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        return server
+
+    def _bind(self, listen: str) -> str:
+        try:
+            port = self._grpc.add_insecure_port(listen)
+        except RuntimeError:
+            raise OSError(f"cannot listen on {listen}") from None
+        return listen if listen.startswith("unix:") else f"{_split_address(listen)[0]}:{port}"
+
+    async def _set_serving(self, serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", SERVICE_NAME):
+            await self._health.set(name, status)
+
+    def _info(self) -> loss_service_pb2.GetServerInfoResponse:
+        return loss_service_pb2.GetServerInfoResponse(
+            server_version=version("lossd"),
+            torch_version=torch.__version__,
+            devices=[self._device.name],
+            losses=sorted(LOSSES),
+            max_request_bytes=self._settings.max_request_bytes,
+            max_response_bytes=self._settings.max_response_bytes,
+            max_workspace_bytes=self._settings.max_workspace_bytes,
+        )
+
+
+def _split_address(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise OSError(f"{address!r} is not HOST:PORT")
+    return host, int(port)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""READ FIRST: the way of a request. decode -> validate -> submit -> encode, the same for every loss.
+
+Bytes in, bytes out, with a deadline and a caller as plain values: no gRPC here, so that any front can stand before it.
+Every failure is a CallError.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from lossd import _twins
+from lossd.v1 import loss_service_pb2
+from lossd_server import wire
+from lossd_server.decode import decode, parse
+from lossd_server.dispatcher import Dispatcher, Submission, Success
+from lossd_server.errors import CallError, RequestTooLarge, ShuttingDown
+from lossd_server.losses import LOSSES
+from lossd_server.losses.spec import LossSpec
+from lossd_server.validate import Call, Limits, validate
+
+Method = Callable[..., Awaitable[bytes]]
+
+_LossResponse: Final = _twins.twin("LossResponse")
+_LossStatistics: Final = _twins.twin("LossStatistics")
+_Execution: Final = _twins.twin("Execution")
+
+
+class Service:
+    """LossService on bytes."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, limits: Limits, *, max_request_bytes: int, info: loss_service_pb2.GetServerInfoResponse
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._limits = limits
+        self._max_request_bytes = max_request_bytes
+        self._info = info
+        self._draining = False
+
+    async def score(self, spec: LossSpec, message: bytes, *, deadline: float | None = None, caller: str = "") -> bytes:
+        """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
+        self._admit(message)
+        call = self.read(spec, parse(f"{spec.rpc}Request", message))
+        submission = Submission(1)
+        self._dispatcher.submit(submission, ((0, call),), deadline=deadline, caller=caller)
+        if not submission.done:
+            try:
+                await submission.wait()
+            finally:
+                self._dispatcher.cancel(submission)
+        outcome = submission.outcomes[0]
+        if isinstance(outcome, CallError):
+            raise outcome
+        assert outcome is not None
+        response: bytes = encode(outcome).SerializeToString()
+        return response
+
+    async def get_server_info(self, message: bytes, *, deadline: float | None = None, caller: str = "") -> bytes:
+        """Versions, devices, losses and limits."""
+        parse("GetServerInfoRequest", message)
+        return self._info.SerializeToString()
+
+    def read(self, spec: LossSpec, message: Any) -> Call:
+        """The validated call of a request message, given as its twin."""
+        return validate(spec, decode(spec, message), self._limits)
+
+    def methods(self) -> dict[str, Method]:
+        """Every method of LossService by name: (message, deadline=, caller=) -> response."""
+        return {**{rpc: _bind(self.score, spec) for rpc, spec in LOSSES.items()}, "GetServerInfo": self.get_server_info}
+
+    def drain(self) -> None:
+        """From now on every call is answered ShuttingDown; those accepted before are completed."""
+        self._draining = True
+
+    def _admit(self, message: bytes) -> None:
+        if self._draining:
+            raise ShuttingDown("the server is shutting down; another replica will answer", retry_after_seconds=0.1)
+        if len(message) > self._max_request_bytes:
+            raise RequestTooLarge(
+                f"the request has {len(message)} bytes; {self._max_request_bytes} are allowed: split the batch",
+                limit=self._max_request_bytes,
+                actual=len(message),
+            )
+
+
+def encode(success: Success) -> Any:
+    """The LossResponse twin of a computed call."""
+    answer, execution = success
+    statistics = answer.statistics
+    message = _LossResponse(
+        statistics=_LossStatistics(
+            sum=statistics.sum,
+            mean_numerator=statistics.mean_numerator,
+            mean_denominator=statistics.mean_denominator,
+            element_count=statistics.element_count,
+            ignored_count=statistics.ignored_count,
+        ),
+        execution=_Execution(
+            queue_seconds=execution.queue_seconds,
+            compute_seconds=execution.compute_seconds,
+            calls_in_batch=execution.calls_in_batch,
+            device=execution.device,
+        ),
+    )
+    if answer.values is None:
+        message.value = answer.value
+    else:
+        message.values.CopyFrom(wire.encode_floats(answer.values, answer.shape, double=answer.double))
+    return message
+
+
+def _bind(score: Callable[..., Awaitable[bytes]], spec: LossSpec) -> Method:
+    def method(message: bytes, *, deadline: float | None = None, caller: str = "") -> Awaitable[bytes]:
+        return score(spec, message, deadline=deadline, caller=caller)
+
+    return method

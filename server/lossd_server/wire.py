@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tensor message <-> array, without per-element work in either direction, and without torch.
+
+Messages are parsed through their twins (lossd._twins), whose packed fields are bytes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossd import _twins
+from lossd_server.errors import ShapeMismatch, TensorByteLengthMismatch, TensorMissing
+
+MAX_RANK = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DType:
+    """An element type of the wire. `numpy` is how the payload is viewed; bfloat16, which numpy lacks, as uint16."""
+
+    name: str
+    numpy: "np.dtype[Any]"
+    kind: str  # "f" float, "i" integer, "b" bool
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes an element."""
+        return self.numpy.itemsize
+
+
+FLOAT16: Final = DType("float16", np.dtype("<f2"), "f")
+BFLOAT16: Final = DType("bfloat16", np.dtype("<u2"), "f")
+FLOAT32: Final = DType("float32", np.dtype("<f4"), "f")
+FLOAT64: Final = DType("float64", np.dtype("<f8"), "f")
+INT32: Final = DType("int32", np.dtype("<i4"), "i")
+INT64: Final = DType("int64", np.dtype("<i8"), "i")
+UINT8: Final = DType("uint8", np.dtype("u1"), "i")
+BOOL: Final = DType("bool", np.dtype("?"), "b")
+
+DTYPES: Final = {f"{d.name}_values": d for d in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64, INT32, INT64, UINT8, BOOL)}
+_BY_NUMPY: Final = {d.numpy: d for d in (FLOAT16, FLOAT32, FLOAT64, INT32, INT64, UINT8, BOOL)}
+
+
+class Array:
+    """A decoded tensor: its element type, shape and payload (dense, row-major, little-endian).
+
+    Invariant: len(payload) == dtype.itemsize * prod(shape).
+    """
+
+    __slots__ = ("_values", "dtype", "payload", "shape")
+
+    def __init__(self, dtype: DType, shape: tuple[int, ...], payload: bytes) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.payload = payload
+        self._values: NDArray[Any] | None = None
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> "Array":
+        """The array that holds these values, copied."""
+        return cls(_BY_NUMPY[values.dtype], values.shape, values.tobytes())
+
+    def __repr__(self) -> str:
+        return f"Array({self.dtype.name}, {self.shape})"
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """Read-only, of `shape`, on the payload itself; bfloat16 is widened to float32 once."""
+        if self._values is None:
+            flat = np.frombuffer(self.payload, self.dtype.numpy)
+            if self.dtype is BFLOAT16:
+                flat = (flat.astype(np.uint32) << 16).view(np.float32)
+            self._values = flat.reshape(self.shape)
+        return self._values
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return len(self.payload) // self.dtype.itemsize
+
+    def reshaped(self, *shape: int) -> "Array":
+        """The same payload under another shape of the same size."""
+        return Array(self.dtype, shape, self.payload)
+
+
+class Unpacked(Exception):  # noqa: N818 - a signal, not a failure
+    """The twin could not read this tensor's values; the message must be parsed with its public class."""
+
+
+def decode_tensor(message: Any, field: str, *, public: bool = False) -> Array:
+    """The array of a Tensor message, through its twin, or its public class where `public`.
+
+    Raises Unpacked where only the public class can tell whether the message is valid, and InvalidArgument, naming `field`,
+    where it is not.
+    """
+    member = message.WhichOneof("values")
+    if member is None:
+        raise TensorMissing(field, "has no values; set one of the members that name an element type")
+    dtype = DTYPES[member]
+    if len(message.shape) > MAX_RANK:
+        raise ShapeMismatch(field, f"has {len(message.shape)} extents; at most {MAX_RANK} are supported")
+    shape = tuple(message.shape)
+    if shape and min(shape) < 0:
+        raise ShapeMismatch(field, f"shape {list(shape)} has a negative extent")
+    expected_bytes = math.prod(shape) * dtype.itemsize
+    values = getattr(message, member)
+    if type(values) is bytes:
+        payload = values
+    elif public:
+        payload = np.asarray(values.values, dtype.numpy).tobytes()
+    else:
+        chunks = values.values
+        payload = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if len(payload) != expected_bytes or (dtype is BOOL and payload and max(payload) > 1):
+            raise Unpacked
+    if len(payload) != expected_bytes:
+        raise TensorByteLengthMismatch(
+            field,
+            f"shape {list(shape)} of {dtype.name} takes {expected_bytes} bytes, "
+            f"but the payload has {len(payload)} bytes",
+        )
+    return Array(dtype, shape, payload)
+
+
+_Tensor: Final = _twins.twin("Tensor")
+_Float32Values: Final = _twins.twin("Float32Values")
+_Float64Values: Final = _twins.twin("Float64Values")
+
+
+def encode_floats(payload: bytes, shape: tuple[int, ...], *, double: bool) -> Any:
+    """The Tensor twin of float32 (or float64) elements."""
+    if double:
+        return _Tensor(shape=shape, float64_values=_Float64Values(values=[payload]))
+    return _Tensor(shape=shape, float32_values=_Float32Values(values=[payload]))
