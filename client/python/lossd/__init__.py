@@ -1,2 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lossd: PyTorch losses over gRPC."""
+"""lossd: PyTorch's losses over gRPC. Needs numpy and grpcio, never torch.
+
+with lossd.Client("localhost:50051") as client:
+    loss = client.cross_entropy(logits, labels)
+"""
+
+from lossd._client import Client
+from lossd._codec import Execution, LossResult
+from lossd._distances import CosineDistance, PairwiseDistance, SquaredEuclideanDistance
+from lossd._errors import (
+    AuthenticationError,
+    CallCancelledError,
+    ConnectionFailedError,
+    DeadlineError,
+    FieldViolation,
+    InvalidArgumentError,
+    LossdError,
+    OverloadedError,
+    ServerError,
+    TooLargeError,
+)
+
+__all__ = [
+    "AuthenticationError",
+    "CallCancelledError",
+    "Client",
+    "ConnectionFailedError",
+    "CosineDistance",
+    "DeadlineError",
+    "Execution",
+    "FieldViolation",
+    "InvalidArgumentError",
+    "LossResult",
+    "LossdError",
+    "OverloadedError",
+    "PairwiseDistance",
+    "ServerError",
+    "SquaredEuclideanDistance",
+    "TooLargeError",
+]

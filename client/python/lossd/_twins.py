@@ -47,7 +47,7 @@ def _build_pool() -> descriptor_pool.DescriptorPool:
                 if field.label == _Proto.LABEL_REPEATED and field.type in _FIXED_WIDTH:
                     field.type = _Proto.TYPE_BYTES
                     field.ClearField("options")
-        pool.Add(file)  # type: ignore[no-untyped-call]
+        pool.Add(file)
     return pool
 
 

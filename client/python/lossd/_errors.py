@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a call may raise.
+
+    LossdError
+    ├─ InvalidArgumentError     fix the arguments; `field_violations` names them
+    ├─ TooLargeError            above a limit of the server; `limit_bytes` where it is one
+    ├─ OverloadedError          the server is full or draining; `retry_after_seconds`
+    ├─ DeadlineError            not answered in time
+    ├─ ConnectionFailedError    no server was reached, or the connection broke
+    ├─ AuthenticationError      the token or certificate is missing, wrong, or not allowed to do this
+    ├─ CallCancelledError       cancelled on this side
+    └─ ServerError              the server failed; its bug
+
+Every one has `code` (as "INVALID_ARGUMENT"), `reason` (as "SHAPE_MISMATCH") and `metadata`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """What is wrong with one argument. `field` is its name in the request message."""
+
+    field: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetails:
+    """An error as the server described it, whichever way it came."""
+
+    code: str
+    message: str
+    reason: str = ""
+    field_violations: tuple[FieldViolation, ...] = ()
+    retry_after_seconds: float | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+class LossdError(Exception):
+    """The base of all errors of this package that come from a call."""
+
+    def __init__(self, details: ErrorDetails) -> None:
+        super().__init__(f"{details.message} [{details.reason or details.code}]")
+        self.code = details.code
+        self.reason = details.reason
+        self.message = details.message
+        self.metadata = dict(details.metadata or {})
+        self.details = details
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.details,)
+
+
+class InvalidArgumentError(LossdError):
+    """An argument is wrong; the same call can never succeed."""
+
+    @property
+    def field_violations(self) -> tuple[FieldViolation, ...]:
+        """The arguments at fault."""
+        return self.details.field_violations
+
+
+class TooLargeError(LossdError):
+    """The request, its answer or its computation is above a limit of the server. Split the batch."""
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The limit, where it is one of bytes."""
+        limit = self.metadata.get("limit_bytes")
+        return None if limit is None else int(limit)
+
+
+class OverloadedError(LossdError):
+    """The server's queue is full, or it is shutting down. The same call may succeed later."""
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """When the server would like to be asked again."""
+        return self.details.retry_after_seconds
+
+
+class DeadlineError(LossdError):
+    """The call's timeout passed before its answer came."""
+
+
+class ConnectionFailedError(LossdError):
+    """No server was reached, or the connection broke before the answer."""
+
+
+class AuthenticationError(LossdError):
+    """The server does not know this client, or does not let it do this."""
+
+
+class CallCancelledError(LossdError):
+    """The call was cancelled on this side, or its client was closed."""
+
+
+class ServerError(LossdError):
+    """The server failed in a way that is not the caller's fault."""
+
+
+_BY_CODE: Mapping[str, type[LossdError]] = {
+    "INVALID_ARGUMENT": InvalidArgumentError,
+    "OUT_OF_RANGE": InvalidArgumentError,
+    "RESOURCE_EXHAUSTED": TooLargeError,
+    "DEADLINE_EXCEEDED": DeadlineError,
+    "UNAUTHENTICATED": AuthenticationError,
+    "PERMISSION_DENIED": AuthenticationError,
+    "CANCELLED": CallCancelledError,
+}
+
+
+def error_of(details: ErrorDetails) -> LossdError:
+    """The typed error for these details."""
+    if details.code == "UNAVAILABLE":
+        # Only a lossd server gives a reason; without one nobody answered.
+        return OverloadedError(details) if details.reason else ConnectionFailedError(details)
+    return _BY_CODE.get(details.code, ServerError)(details)
+
+
+def error_of_rpc(error: "grpc.RpcError") -> LossdError:
+    """The typed error for a failed RPC."""
+    code: str = error.code().name
+    message: str = error.details() or code
+    trailers: Any = error.trailing_metadata() or ()
+    for key, value in trailers:
+        if key == "grpc-status-details-bin":
+            return error_of(_read_status(code, status_pb2.Status.FromString(value)))
+    return error_of(ErrorDetails(code, message))
+
+
+def _read_status(code: str, status: Any) -> ErrorDetails:
+    reason, metadata, retry_after = "", {}, None
+    violations: tuple[FieldViolation, ...] = ()
+    for detail in status.details:
+        info, request, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(request):
+            violations = tuple(FieldViolation(v.field, v.description) for v in request.field_violations)
+        elif detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToNanoseconds() * 1e-9
+    return ErrorDetails(code, status.message, reason, violations, retry_after, metadata)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the per-loss methods are written against, once for every kind of client."""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from lossd._codec import Request
+
+# What a method returns for a reduced loss, for reduction="none", and with return_statistics=True: float, an array and
+# LossResult for Client, awaitables of them for AsyncClient.
+FloatT = TypeVar("FloatT", covariant=True)
+ArrayT = TypeVar("ArrayT", covariant=True)
+ResultT = TypeVar("ResultT", covariant=True)
+
+# A torch tensor, numpy array, anything with DLPack or `__array__`, or nested sequences of numbers.
+ArrayLike = Any
+
+Reduced = Literal["mean", "sum"]
+Unreduced = Literal["none"]
+Yes = Literal[True]
+No = Literal[False]
+
+
+class Caller(Generic[FloatT, ArrayT, ResultT]):
+    """Sends a request. The only thing that kinds of clients differ in."""
+
+    def _call(self, request: Request, return_statistics: bool) -> Any:
+        """The value of the loss, or its LossResult where `return_statistics`."""
+        raise NotImplementedError
