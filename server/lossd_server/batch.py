@@ -5,32 +5,17 @@ The calls of a batch have equal keys: the same loss, compute dtype, column dtype
 shared tensors. Their reductions may differ; each is applied to its own segment.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from lossd_server import reduce
 from lossd_server.losses.spec import Kind, Tensor, Unreduced
+from lossd_server.memory import Memory, Parts
 from lossd_server.reduce import Statistics
 from lossd_server.validate import BATCH_MEAN, NONE, SUM, Call
-from lossd_server.wire import Array
-
-# Columns are read-only views of the requests' bytes; no kernel writes to its inputs.
-warnings.filterwarnings("ignore", message="The given buffer is not writable")
-
-_TORCH = {
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "int32": torch.int32,
-    "int64": torch.int64,
-    "uint8": torch.uint8,
-    "bool": torch.bool,
-}
+from lossd_server.wire import DType
 
 
 @dataclass(slots=True)
@@ -50,55 +35,63 @@ def answer_empty(call: Call) -> Answer:
     return _answer(call, b"", Statistics(0.0, 0.0, denominator, 0, 0))
 
 
-def compute(calls: Sequence[Call], device: torch.device) -> list[Answer]:
+def compute(calls: Sequence[Call], memory: Memory) -> list[Answer]:
     """One answer for each call, in order. No call is empty; all keys are equal.
 
     Blocks until the device is done. Whatever it raises concerns the whole batch; the caller finds the culprit.
     """
     first = calls[0]
     dtype = torch.float64 if first.double else torch.float32
-    columns = first.spec.merge([call.arrangement for call in calls]) if first.spec.merge else _concatenate(calls)
-    tensors = {**columns, **first.arrangement.shared}
-    arguments = {name: _to_device(array, device, torch.int64 if _is_index(first, name, array) else dtype) for name, array in tensors.items()}
+    columns = _gather(calls)
     with torch.inference_mode():
-        result = first.spec.kernel(**arguments, **first.params)
-    unreduced = result if isinstance(result, Unreduced) else Unreduced(result)
-    return _split(calls, unreduced)
+        tensors = memory.load(columns, [call.values_count for call in calls])
+        for name, tensor in tensors.items():
+            wanted = torch.int64 if _is_index(first, name, columns[name].dtype) else dtype
+            if tensor.dtype != wanted:
+                tensors[name] = tensor.to(wanted)
+        result = first.spec.kernel(**tensors, **first.params)
+        unreduced = result if isinstance(result, Unreduced) else Unreduced(result)
+        return _split(calls, unreduced, memory)
 
 
 # Implementation details follow.
 
 
-def _concatenate(calls: Sequence[Call]) -> dict[str, Array]:
-    first = calls[0].arrangement
-    if len(calls) == 1:
-        return first.columns
-    rows = sum([call.arrangement.rows for call in calls])
-    return {
-        name: Array(column.dtype, (rows, *column.shape[1:]), b"".join([call.arrangement.columns[name].payload for call in calls]))
-        for name, column in first.columns.items()
-    }
+def _gather(calls: Sequence[Call]) -> dict[str, Parts]:
+    """The batch's columns, not yet concatenated, and its shared tensors."""
+    first = calls[0]
+    arrangements = [call.arrangement for call in calls]
+    if first.spec.merge is not None:
+        parts = {name: Parts(array.dtype, array.shape, (array.payload,)) for name, array in first.spec.merge(arrangements).items()}
+    else:
+        rows = sum([arrangement.rows for arrangement in arrangements])
+        parts = {
+            name: Parts(column.dtype, (rows, *column.shape[1:]), [arrangement.columns[name].payload for arrangement in arrangements])
+            for name, column in first.arrangement.columns.items()
+        }
+    for name, array in first.arrangement.shared.items():
+        parts[name] = Parts(array.dtype, array.shape, (array.payload,))
+    return parts
 
 
-def _is_index(call: Call, name: str, array: Array) -> bool:
+def _is_index(call: Call, name: str, dtype: DType) -> bool:
     argument = call.spec.arguments.get(name)
-    return argument.kind is Kind.INDEX if type(argument) is Tensor else array.dtype.kind == "i"
+    return argument.kind is Kind.INDEX if type(argument) is Tensor else dtype.kind == "i"
 
 
-def _to_device(array: Array, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    tensor = torch.frombuffer(array.payload, dtype=_TORCH[array.dtype.name]).view(array.shape)
-    return tensor.to(device=device, dtype=dtype)
+def _split(calls: Sequence[Call], unreduced: Unreduced, memory: Memory) -> list[Answer]:
+    quantities = {
+        "loss": unreduced.loss,
+        "mean_numerator": unreduced.mean_numerator,
+        "mean_denominator": unreduced.mean_denominator,
+        "ignored": unreduced.ignored,
+    }
+    present = {name: tensor.reshape(-1) for name, tensor in quantities.items() if tensor is not None}
+    reduced = memory.reduce(list(present.values()), keep_values=any(call.reduction == NONE for call in calls))
+    sums = dict(zip(present, reduced.sums, strict=True))
+    numerators, denominators, ignored = sums.get("mean_numerator", sums["loss"]), sums.get("mean_denominator"), sums.get("ignored")
 
-
-def _split(calls: Sequence[Call], unreduced: Unreduced) -> list[Answer]:
-    loss = unreduced.loss.detach().reshape(-1).cpu().numpy()
-    starts = np.zeros(len(calls), np.intp)
-    np.cumsum([call.values_count for call in calls[:-1]], out=starts[1:])
-    sums = reduce.segment_sums(loss, starts)
-    numerators = sums if unreduced.mean_numerator is None else _sums(unreduced.mean_numerator, starts)
-    denominators = None if unreduced.mean_denominator is None else _sums(unreduced.mean_denominator, starts)
-    ignored = None if unreduced.ignored is None else _sums(unreduced.ignored, starts)
-
+    start = 0
     answers = []
     for index, call in enumerate(calls):
         arrangement, count = call.arrangement, call.values_count
@@ -109,19 +102,19 @@ def _split(calls: Sequence[Call], unreduced: Unreduced) -> list[Answer]:
         else:
             denominator = float(count) if arrangement.mean_denominator is None else arrangement.mean_denominator
         statistics = Statistics(
-            sums[index],
+            sums["loss"][index],
             numerators[index],
             denominator,
             count,
             arrangement.ignored_count if ignored is None else int(ignored[index]),
         )
-        values = loss[starts[index] : starts[index] + count].tobytes() if call.reduction == NONE else b""
+        values = b""
+        if call.reduction == NONE:
+            assert reduced.values is not None
+            values = reduced.values[start : start + count].tobytes()
+        start += count
         answers.append(_answer(call, values, statistics))
     return answers
-
-
-def _sums(tensor: torch.Tensor, starts: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> list[float]:
-    return reduce.segment_sums(tensor.reshape(-1).cpu().numpy(), starts)
 
 
 def _answer(call: Call, values: bytes, statistics: Statistics) -> Answer:

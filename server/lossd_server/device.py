@@ -14,6 +14,7 @@ import torch
 from lossd_server import batch
 from lossd_server.batch import Answer
 from lossd_server.errors import CallError, KernelFailure
+from lossd_server.memory import HostMemory, Memory, memory_of
 from lossd_server.validate import Call
 
 Results = list[Answer | CallError]
@@ -25,7 +26,7 @@ _log = structlog.get_logger("lossd.device")
 
 
 def resolve(name: str) -> torch.device:
-    """"auto" is the first CUDA device that torch sees, else the CPU. Raises ValueError for a device that is not there."""
+    """ "auto" is the first CUDA device that torch sees, else the CPU. Raises ValueError for a device that is not there."""
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
@@ -41,15 +42,15 @@ def resolve(name: str) -> torch.device:
     return device
 
 
-def run(calls: Sequence[Call], device: torch.device) -> Results:
+def run(calls: Sequence[Call], memory: Memory) -> Results:
     """One result for each call, in order. Never raises."""
     try:
-        return list(batch.compute(calls, device))
+        return list(batch.compute(calls, memory))
     except Exception as error:  # noqa: BLE001 - the kernels' exceptions are of any type
         _log.error("kernel_failure", loss=calls[0].spec.name, calls=len(calls), error=type(error).__name__)
         if len(calls) == 1:
             return [KernelFailure(calls[0].spec.rpc)]
-    return [result for call in calls for result in run([call], device)]
+    return [result for call in calls for result in run([call], memory)]
 
 
 class Device:
@@ -59,6 +60,7 @@ class Device:
         self.torch_device = device
         self.name = str(device)
         self._intra_op_threads = intra_op_threads
+        self._inline_memory = HostMemory()
         self._work: queue.SimpleQueue[tuple[Sequence[Call], Callable[[Results], None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._loop, name=f"lossd-{self.name}", daemon=True)
         self._thread.start()
@@ -72,7 +74,7 @@ class Device:
         """Computes now, on this thread, without intra-op parallelism: its fork and join costs a small batch 100 times its work."""
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)  # of the calling thread
-        return run(calls, self.torch_device)
+        return run(calls, self._inline_memory)
 
     def start(self, calls: Sequence[Call], done: Callable[[Results], None]) -> None:
         """Computes on the device's thread, which then calls `done`."""
@@ -84,10 +86,11 @@ class Device:
         self._thread.join()
 
     def _loop(self) -> None:
+        memory = memory_of(self.torch_device)
         while (work := self._work.get()) is not None:
             calls, done = work
             self._set_threads(calls)
-            done(run(calls, self.torch_device))
+            done(run(calls, memory))
 
     def _set_threads(self, calls: Sequence[Call]) -> None:
         # A single row stays on one thread: torch sums one long row in two passes across threads, several rows each in one,
