@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from lossd_server.reduce import segment_sums
 from lossd_server.wire import INT64, DType
 
-# Tensors are read-only views of the requests' bytes; no kernel writes to its inputs.
-warnings.filterwarnings("ignore", message="The given buffer is not writable")
+# Tensors are read-only views of the requests' bytes; no kernel writes to its inputs. torch warns of them once a process.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    torch.frombuffer(b"\0", dtype=torch.uint8)
 
 _TORCH = {
     "float16": torch.float16,
