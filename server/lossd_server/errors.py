@@ -11,6 +11,7 @@
     │   └─ RequestTooLarge, ResponseTooLarge, WorkspaceTooLarge; OperationsTooLarge beside them
     ├─ Unavailable                retry after `retry_after_seconds`
     │   └─ QueueFull, ShuttingDown
+    ├─ Unauthenticated            no token, or an unknown one
     ├─ DeadlineExceeded           expired before its computation began
     ├─ Cancelled                  the caller is gone
     └─ KernelFailure              ours: "this is a bug"
@@ -176,6 +177,13 @@ class ShuttingDown(Unavailable):
     """The server drains; another replica will answer."""
 
     reason = "SHUTTING_DOWN"
+
+
+class Unauthenticated(CallError):
+    """The caller has no token, or one that is not known."""
+
+    code = "UNAUTHENTICATED"
+    reason = "TOKEN_INVALID"
 
 
 class DeadlineExceeded(CallError):
