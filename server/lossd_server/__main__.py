@@ -17,8 +17,10 @@ def run(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     server = Server(settings)
     await server.start()
+    serving = asyncio.create_task(server.serve())
+    await asyncio.sleep(0)  # serve() handles signals from its first step on: who reads the line may send one at once
     print(f"lossd listens on {server.address}", flush=True)
-    await server.serve()
+    await serving
 
 
 if __name__ == "__main__":

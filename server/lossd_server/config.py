@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 _MIB = 1 << 20
@@ -38,6 +38,18 @@ class Settings(BaseSettings):
     def _known_level(cls, value: str) -> str:
         if value not in ("debug", "info", "warning", "error"):
             raise ValueError("must be debug, info, warning or error")
+        return value
+
+    @field_validator("listen", "admin_listen")
+    @classmethod
+    def _address(cls, value: str, info: ValidationInfo) -> str:
+        if info.field_name == "admin_listen" and not value:
+            return value
+        if info.field_name == "listen" and value.startswith("unix:"):
+            return value
+        host, _, port = value.rpartition(":")
+        if not host or not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+            raise ValueError("must be HOST:PORT with a port up to 65535")
         return value
 
     @classmethod

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands of `lossd`, one module each. Torch and the server are imported only by the commands that run them."""
+
+from importlib.metadata import version
+
+import click
+
+from lossd._cli.demo import demo
+from lossd._cli.health import health
+from lossd._cli.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(version("lossd"), message="%(prog)s %(version)s")
+def lossd() -> None:
+    """PyTorch's losses over gRPC: exact, and computed in batches that many callers share."""
+
+
+for _command in (serve, demo, health):
+    lossd.add_command(_command)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lossd demo`: the command, and its table. What is scored and checked is in lossd._demo."""
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from lossd import _demo
+from lossd._errors import LossdError
+
+
+@click.command()
+@click.option("--address", metavar="HOST:PORT", help="Score on a server that runs already, in place of starting one.")
+@click.option("--device", default="auto", show_default=True, help="Device of the server that is started: auto, cpu or cuda:N.")
+@click.option("--callers", default=32, show_default=True, type=click.IntRange(1, 1024), help="Threads that call at the same time.")
+def demo(address: str | None, device: str, callers: int) -> None:
+    """Scores real predictions over gRPC and compares the losses with torch's.
+
+    Starts a server in a process of its own on a free port. Many callers score a digit classifier, a tumour detector and a
+    regressor in mini-batches, while two neighbours keep the server busy with large ones. Exits 1 if a single answer is off.
+    """
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 110)
+    try:
+        if address is None:
+            console.print("Starting a server ...", highlight=False)
+            with _demo.server(device) as started:
+                report = _demo.run(started, callers)
+        else:
+            report = _demo.run(address, callers)
+    except (LossdError, _demo.ServerFailedError) as error:
+        raise click.ClickException(str(error)) from None
+    _show(console, report)
+    if report.failures:
+        raise click.ClickException(f"{len(report.failures)} answers are off; the first: {report.failures[0]}")
+
+
+def _show(console: Console, report: _demo.Report) -> None:
+    info = report.info
+    console.print(f"lossd {info.server_version} with torch {info.torch_version} on {', '.join(info.devices)}", highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("loss", overflow="fold")
+    for heading in (
+        "value",
+        "torch" if report.torch_version else "recorded",
+        "calls",
+        "mean\nbatch",
+        "largest\nbatch",
+        "p50\nms",
+        "p99\nms",
+        "",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in report.rows:
+        table.add_row(
+            row.label,
+            f"{row.value:.6g}",
+            f"{row.expected:.6g}",
+            f"{row.calls:,}",
+            f"{row.mean_batch:.1f}",
+            f"{row.largest_batch}",
+            f"{row.p50_ms:.1f}",
+            f"{row.p99_ms:.1f}",
+            "[red]off[/red]" if row.failures else "[green]ok[/green]",
+        )
+    console.print(table)
+    calls = sum(row.calls for row in report.rows)
+    paragraphs = (
+        f"{calls:,} calls in {report.seconds:.1f} s: {report.callers} callers score every mini-batch of {_demo.ROWS_A_CALL} rows, and "
+        f"{report.neighbours} neighbours send {report.neighbour_rows:,} rows a call. Batch: calls that the server computed together. "
+        "Times are the callers'.",
+        "Checked: every answer against torch's for its mini-batch;" if report.torch_version else "Checked (torch is not installed here):",
+        "all answers for a mini-batch, in whatever company they were computed, against each other, bit for bit; each value, merged from "
+        "its mini-batches' statistics, against the loss of the whole data set.",
+    )
+    console.print(paragraphs[0], " ".join(paragraphs[1:]), sep="\n", highlight=False)

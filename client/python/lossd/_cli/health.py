@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lossd health`: grpc.health.v1 by hand, so that it needs nothing beyond the client."""
+
+from typing import Final
+
+import click
+import grpc
+
+_SERVING: Final = b"\x08\x01"  # HealthCheckResponse{status: SERVING}
+
+
+@click.command()
+@click.argument("address", default="127.0.0.1:50051")
+@click.option("--timeout", default=5.0, show_default=True, metavar="SECONDS", help="How long to wait for the answer.")
+def health(address: str, timeout: float) -> None:
+    """Asks the server at ADDRESS (default 127.0.0.1:50051) whether it serves; exits 0 if it does."""
+    try:
+        with grpc.insecure_channel(address) as channel:
+            check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+            answer = check(b"", timeout=timeout)
+    except grpc.RpcError as error:
+        raise click.ClickException(f"{address} does not answer: {error.code().name}") from None
+    if answer != _SERVING:
+        raise click.ClickException(f"{address} is not serving")
+    click.echo(f"{address} is serving")

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`lossd serve`: one flag for each setting of the server.
+
+The flags are made from the fields of lossd_server.config.Settings when they are first asked for, so `lossd` works where the
+server is not installed. Flags that are not given are not passed on: then the variable holds, then the file, then the default.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from lossd_server.config import Settings
+    from pydantic import ValidationError
+
+_SERVER_NEEDS = {"grpc_health", "grpc_reflection", "prometheus_client", "pydantic", "pydantic_settings", "structlog", "torch", "uvloop"}
+_METAVARS: dict[Any, str] = {int: "INTEGER", float: "NUMBER"}
+_PREFIX = "LOSSD_"
+
+
+class _ServeCommand(click.Command):
+    """A command whose options are the server's settings."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if len(self.params) == 1:
+            self.params = _options() + self.params
+        return super().get_params(ctx)
+
+
+@click.command(cls=_ServeCommand, short_help="Run a server until SIGTERM or Ctrl-C.")
+@click.option("--config", metavar="FILE", help="TOML file of settings, named as the flags with underscores.  [variable: LOSSD_CONFIG]")
+def serve(config: str | None, **flags: Any) -> None:
+    """Runs a server until SIGTERM or Ctrl-C, which let the calls it has accepted complete.
+
+    A flag overrules its variable, the variable overrules the file, the file overrules the default.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = _settings(given, config)
+    try:
+        with _server_installed():
+            from lossd_server.__main__ import run
+        run(settings)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(_why(error, settings)) from None
+
+
+@contextmanager
+def _server_installed() -> Iterator[None]:
+    """Turns a missing part of the server into one line that says what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _SERVER_NEEDS:
+            raise
+        raise click.ClickException(f"the server needs {error.name}: pip install 'lossd[server]'") from None
+
+
+def _options() -> list[click.Parameter]:
+    with _server_installed():
+        from lossd_server.config import Settings
+    options: list[click.Parameter] = []
+    for name, field in Settings.model_fields.items():
+        flag = f"--{name.replace('_', '-')}"
+        default = field.get_default(call_default_factory=True)
+        shown = str(default).lower() if isinstance(default, bool) else default
+        help_text = f"{field.description}  [default: {shown}; variable: {_PREFIX}{name.upper()}]"
+        if field.annotation is bool:
+            options.append(click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=help_text))
+        else:
+            # Values stay text: Settings converts and checks them, whichever way they come.
+            options.append(click.Option([flag], metavar=_METAVARS.get(field.annotation, "TEXT"), help=help_text))
+    return options
+
+
+def _settings(flags: dict[str, Any], config: str | None) -> "Settings":
+    from lossd_server.config import Settings
+    from pydantic import ValidationError
+
+    try:
+        return Settings(**(flags if config is None else {**flags, "config": config}))
+    except ValidationError as error:
+        raise click.UsageError(_what_is_wrong(error, flags)) from None
+    except ValueError as error:  # the file is not there, or is not TOML
+        raise click.UsageError(f"{config or os.environ.get(_PREFIX + 'CONFIG')}: {error}") from None
+
+
+def _what_is_wrong(error: "ValidationError", flags: dict[str, Any]) -> str:
+    """The first thing that is wrong, under the name by which it was given."""
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        return f"the configuration file has {name!r}, which is no setting"
+    if name in flags:
+        source = f"--{name.replace('_', '-')}"
+    elif _PREFIX + name.upper() in os.environ:
+        source = _PREFIX + name.upper()
+    else:
+        source = f"{name} in the configuration file"
+    return f"{source}: {first['msg'].removeprefix('Value error, ')} (it is {first['input']!r})"
+
+
+def _why(error: Exception, settings: "Settings") -> str:
+    if isinstance(error, OSError) and error.errno is not None:  # the metrics' listener; gRPC's tells no errno
+        reason = "it is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno)
+        return f"cannot listen on {settings.admin_listen} for metrics: {reason}; --admin-listen chooses another"
+    if isinstance(error, OSError):
+        return f"{error}: it is in use, or not an address of this machine; --listen chooses another"
+    return str(error)
