@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+
 from lossd._cli import lossd
 from lossd_server.config import Settings
 

@@ -9,6 +9,7 @@ from importlib import resources
 
 import pytest
 import torch
+
 from lossd import _demo
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "lossd.cli", "demo"]

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
-import lossd
 import pytest
 from google.protobuf import json_format
+
+import lossd
 from lossd import _demo
 from lossd.v1 import classification_pb2, loss_service_pb2, loss_service_pb2_grpc
 from lossd_server.config import Settings

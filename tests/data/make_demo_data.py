@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from lossd._demo import CASES, Case, arrays
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import BayesianRidge, LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from lossd._demo import CASES, Case, arrays
 
 OUT = pathlib.Path(__file__).resolve().parents[2] / "client" / "python" / "lossd" / "demo_data"
 

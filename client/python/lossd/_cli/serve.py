@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from lossd_server.config import Settings
     from pydantic import ValidationError
+
+    from lossd_server.config import Settings
 
 _SERVER_NEEDS = {"grpc_health", "grpc_reflection", "prometheus_client", "pydantic", "pydantic_settings", "structlog", "torch", "uvloop"}
 _METAVARS: dict[Any, str] = {int: "INTEGER", float: "NUMBER"}
@@ -77,8 +78,9 @@ def _options() -> list[click.Parameter]:
 
 
 def _settings(flags: dict[str, Any], config: str | None) -> "Settings":
-    from lossd_server.config import Settings
     from pydantic import ValidationError
+
+    from lossd_server.config import Settings
 
     try:
         return Settings(**(flags if config is None else {**flags, "config": config}))
