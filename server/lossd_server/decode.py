@@ -48,6 +48,6 @@ def _read(known: "dict[str, Argument] | Any", message: Any, prefix: str, *, publ
             arguments[name] = value
     arguments.given = frozenset(arguments)
     for name, argument in known.items():
-        if isinstance(argument, Real | Integer | Flag) and name not in arguments:
+        if isinstance(argument, Real | Integer | Flag) and name not in arguments and argument.default is not None:
             arguments[name] = argument.default
     return arguments

@@ -55,7 +55,7 @@ class Call:
     reduction: int  # NONE, MEAN, SUM or BATCH_MEAN
     double: bool  # computed in float64, else float32
     nbytes: int  # of its tensors
-    elements: int  # of its largest column
+    elements: int  # of its largest column, or of its larger working memory
     cost_seconds: float  # estimated, one thread of a CPU
 
     @property
@@ -93,7 +93,7 @@ def validate(spec: LossSpec, arguments: Arguments, limits: Limits) -> Call:
         reduction=reduction,
         double=double,
         nbytes=sum(len(column.payload) for column in columns) + sum(len(array.payload) for array in arrangement.shared.values()),
-        elements=elements,
+        elements=max(elements, arrangement.extra_workspace_elements),
         cost_seconds=operations * spec.nanoseconds_per_operation * 1e-9,
     )
 
@@ -132,6 +132,8 @@ def _check_params(known: Mapping[str, Argument], arguments: Arguments, prefix: s
     params: dict[str, Any] = {}
     for name, argument in known.items():
         kind = type(argument)
+        if name not in arguments:
+            continue
         if kind is Real:
             params[name] = arguments[name]
             if not argument.admits(arguments[name]):  # type: ignore[union-attr]
@@ -143,7 +145,7 @@ def _check_params(known: Mapping[str, Argument], arguments: Arguments, prefix: s
                 raise HyperparameterOutOfRange(prefix + name, f"is {arguments[name]}; it must be one of {list(choices)}")
         elif kind is Flag:
             params[name] = arguments[name]
-        elif kind is Group and name in arguments and not argument.repeated:  # type: ignore[union-attr]
+        elif kind is Group and not argument.repeated:  # type: ignore[union-attr]
             _check_params(argument.arguments, arguments[name], f"{prefix}{name}.")  # type: ignore[union-attr]
     return params
 
@@ -172,7 +174,7 @@ def _check_size(
             actual=response,
         )
     # Loss and intermediates are of the largest column's size, or of the output's.
-    workspace = 3 * max(elements * itemsize, response) + arrangement.extra_workspace_bytes
+    workspace = 3 * max(elements * itemsize, response) + arrangement.extra_workspace_elements * itemsize
     if workspace > limits.max_workspace_bytes:
         raise WorkspaceTooLarge(
             f"{spec.rpc} would need about {workspace} bytes of working memory; {limits.max_workspace_bytes} are allowed: split the batch",
@@ -188,7 +190,7 @@ def _key(spec: LossSpec, arrangement: Arrangement, params: dict[str, Any], doubl
         return object()
     columns = tuple([(name, array.dtype.name, array.shape[1:]) for name, array in arrangement.columns.items()])
     shared = tuple([(name, array.dtype.name, array.shape, _digest(array.payload)) for name, array in arrangement.shared.items()])
-    return (spec.rpc, double, columns, tuple(params.values()), shared)
+    return (spec.rpc, double, columns, tuple(params.values()), shared, arrangement.affinity)
 
 
 def _digest(payload: bytes) -> bytes:

@@ -5,8 +5,9 @@ Every check looks at one request on the host, raises the InvalidArgument that na
 and over float inputs only where the definition demands it.
 """
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,26 +62,33 @@ def expanded(array: Array, shape: tuple[int, ...], field: str) -> Array:
         fits = False
     if not fits:
         raise ShapeMismatch(field, f"has shape {list(array.shape)}; it must broadcast to input's shape {list(shape)} without enlarging it")
+    if not math.prod(shape):
+        return Array(array.dtype, shape, b"")
     raw = np.frombuffer(array.payload, array.dtype.numpy).reshape(array.shape)
     return Array(array.dtype, shape, np.broadcast_to(raw, shape).tobytes())
 
 
-def _reject(error: type[InvalidArgument], name: str, bad: NDArray[np.bool_], domain: str) -> None:
-    count = int(np.count_nonzero(bad))
-    first = np.unravel_index(int(bad.argmax()), bad.shape)
-    raise error(name, f"must be {domain}; {count} of {bad.size} elements are not, the first at index {[int(i) for i in first]}")
+def flat(array: Array) -> NDArray[Any]:
+    """Its values in one extent: numpy refuses some shapes of no elements."""
+    return array.reshaped(array.size).values
+
+
+def reject(error: type[InvalidArgument], name: str, array: Array, bad: NDArray[np.bool_], domain: str) -> NoReturn:
+    """Raises for the elements where `bad`, which is flat, holds."""
+    first = [int(index) for index in np.unravel_index(int(bad.argmax()), array.shape)]
+    raise error(name, f"must be {domain}; {np.count_nonzero(bad)} of {bad.size} elements are not, the first at index {first}")
 
 
 def plus_minus_one(name: str = "target") -> Check:
     """Labels are exactly 1 or -1: 0/1 labels are the classic silent mistake."""
 
     def check(arguments: Arguments) -> None:
-        values = arguments[name].values
+        values = flat(arguments[name])
         ones = values == 1
         if arguments[name].dtype.name not in ("bool", "uint8"):
             ones |= values == -1
         if not ones.all():
-            _reject(TargetOutOfRange, name, ~ones, "1 or -1")
+            reject(TargetOutOfRange, name, arguments[name], ~ones, "1 or -1")
 
     return check
 
@@ -89,9 +97,9 @@ def unit_interval(name: str, error: type[InvalidArgument] = ValueOutOfRange) -> 
     """Probabilities, NaN excluded."""
 
     def check(arguments: Arguments) -> None:
-        values = arguments[name].values
+        values = flat(arguments[name])
         if values.size and not (values.min() >= 0 and values.max() <= 1):
-            _reject(error, name, ~((values >= 0) & (values <= 1)), "in [0, 1]")
+            reject(error, name, arguments[name], ~((values >= 0) & (values <= 1)), "in [0, 1]")
 
     return check
 
@@ -100,17 +108,16 @@ def non_negative(name: str) -> Check:
     """No element below 0; NaN passes, as in torch."""
 
     def check(arguments: Arguments) -> None:
-        values = arguments[name].values
-        bad = values < 0
+        bad = flat(arguments[name]) < 0
         if bad.any():
-            _reject(ValueOutOfRange, name, bad, ">= 0")
+            reject(ValueOutOfRange, name, arguments[name], bad, ">= 0")
 
     return check
 
 
 def class_indices(array: Array, field: str, classes: int, ignore_index: int | None = None) -> int:
     """Indices in [0, classes), or ignore_index. Returns how many are ignored."""
-    values = array.values
+    values = flat(array)
     if values.size == 0:
         return 0
     unsigned = values.view(values.dtype.str.replace("i", "u")) if values.dtype.kind == "i" else values
@@ -121,7 +128,7 @@ def class_indices(array: Array, field: str, classes: int, ignore_index: int | No
     bad = ((values < 0) | (values >= classes)) & ~ignored
     if bad.any():
         domain = f"a class index in [0, {classes})" + (f" or ignore_index ({ignore_index})" if ignore_index is not None else "")
-        _reject(TargetOutOfRange, field, bad, domain)
+        reject(TargetOutOfRange, field, array, bad, domain)
     return int(np.count_nonzero(ignored))
 
 
@@ -160,5 +167,4 @@ def per_class(arguments: Arguments, name: str, classes: int) -> dict[str, Array]
 
 def finite(array: Array) -> bool:
     """Whether no element is NaN or infinite."""
-    values: Any = array.values
-    return bool(np.isfinite(values).all())
+    return bool(np.isfinite(flat(array)).all())

@@ -29,7 +29,7 @@ def index_denominator(target: Array, weight: Array | None, ignored: int, ignore_
     """The sum of weight[y] over the targets not ignored, in float64."""
     if weight is None:
         return float(target.size - ignored)
-    labels = target.values.reshape(-1)
+    labels = checks.flat(target)
     if ignored:
         labels = labels[labels != ignore_index]
     return float(weight.values.astype(np.float64)[labels].sum())

@@ -7,7 +7,7 @@ unreduced loss. Everything in between (concatenate, reduce, split, encode) is ge
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,9 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A real hyper-parameter: its default and range. NaN is never in range."""
+    """A real hyper-parameter: its default and range. NaN is never in range. Without a default it is absent where unset."""
 
-    default: float
+    default: float | None
     minimum: float = -math.inf
     maximum: float = math.inf
     above: float | None = None  # exclusive lower bound
@@ -115,8 +115,10 @@ class Arrangement:
     ignored_count: int = 0
     # First extent of the request, for BATCH_MEAN; 1 for a 0-d input, which torch does not divide.
     batch_extent: int = 1
-    # Bytes of working memory beyond the usual three times the largest column; see LossSpec.workspace.
-    extra_workspace_bytes: int = 0
+    # Working memory, in elements of the compute dtype, beyond the usual three times the largest column.
+    extra_workspace_elements: int = 0
+    # Requests that differ in it never share a batch, even where they could: padding would waste too much.
+    affinity: Hashable = None
     # Multiply-adds or their like, where they are not proportional to the columns' elements.
     operations: int | None = None
 
@@ -162,8 +164,8 @@ class LossSpec:
 class Arguments(dict[str, Any]):
     """The decoded arguments of one request by name: Arrays, numbers, flags, tuples of lengths, nested Arguments.
 
-    Hyper-parameters hold their defaults where unset; absent tensors and groups are missing. `given` holds the names that
-    the message set.
+    Hyper-parameters hold their defaults where unset; tensors, groups and what has no default are missing then. `given`
+    holds the names that the message set.
     """
 
     __slots__ = ("given",)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KL divergence, Poisson and Gaussian negative log-likelihood."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from lossd_server.errors import ShapeMismatch, ValueOutOfRange
+from lossd_server.losses import checks
+from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Flag, Kind, LossSpec, Real, Tensor
+from lossd_server.wire import Array
+
+
+def kl_div(input: torch.Tensor, target: torch.Tensor, log_target: bool) -> torch.Tensor:
+    """t (ln t - x), or exp(t) (t - x) with log_target. torch.nn.functional.kl_div."""
+    return F.kl_div(input, target, reduction="none", log_target=log_target)
+
+
+def poisson_nll_loss(input: torch.Tensor, target: torch.Tensor, log_input: bool, full: bool, eps: float) -> torch.Tensor:
+    """exp(x) - t x, or x - t ln(x + eps); full adds t ln t - t + 0.5 ln(2 pi t) where t > 1. torch.nn.functional.poisson_nll_loss."""
+    return F.poisson_nll_loss(input, target, log_input=log_input, full=full, eps=eps, reduction="none")
+
+
+def gaussian_nll_loss(
+    input: torch.Tensor,
+    target: torch.Tensor,
+    full: bool,
+    eps: float,
+    variance_values: torch.Tensor | None = None,
+    variance_scalar: float | None = None,
+) -> torch.Tensor:
+    """0.5 (ln v + (x - t)^2 / v) with v = max(variance, eps); full adds 0.5 ln(2 pi). torch.nn.functional.gaussian_nll_loss.
+
+    Written out: torch's own waits for the device to look for negative variances, which are rejected before.
+    """
+    variance = torch.full_like(input, variance_scalar or 0.0) if variance_values is None else variance_values
+    variance = variance.clamp(min=eps)
+    loss = 0.5 * (variance.log() + (input - target).square() / variance)
+    return loss + 0.5 * math.log(2 * math.pi) if full else loss
+
+
+# -- arranging
+
+
+def _rates(arguments: Arguments) -> None:
+    if not arguments["log_input"]:
+        checks.non_negative("input")(arguments)
+
+
+_gaussian_pair = checks.elementwise("input", "target")
+
+
+def _arrange_gaussian(arguments: Arguments) -> Arrangement:
+    arrangement = _gaussian_pair(arguments)
+    if "variance_values" in arguments:
+        variance = _expanded_variance(arguments["variance_values"], arguments["input"].shape)
+        checks.non_negative("variance_values")(arguments)
+        arrangement.columns["variance_values"] = variance.reshaped(arrangement.rows)
+    elif arguments["variance_scalar"] < 0:
+        raise ValueOutOfRange("variance_scalar", f"is {arguments['variance_scalar']}; it must be >= 0")
+    return arrangement
+
+
+def _expanded_variance(variance: Array, shape: tuple[int, ...]) -> Array:
+    """One variance for each element, or one for those that share a row, or that differ in one extent only."""
+    if shape and variance.shape == shape[:-1]:
+        variance = variance.reshaped(*variance.shape, 1)
+    differing = [mine for mine, its in zip(variance.shape, shape, strict=False) if mine != its]
+    if len(variance.shape) != len(shape) or differing not in ([], [1]):
+        raise ShapeMismatch(
+            "variance_values",
+            f"has shape {list(variance.shape)}; it must be input's shape {list(shape)}, or that without its last extent, "
+            "or that with one extent replaced by 1",
+        )
+    return checks.expanded(variance, shape, "variance_values")
+
+
+_PAIR = {"input": Tensor(Kind.FLOAT), "target": Tensor(Kind.REAL)}
+
+SPECS = (
+    LossSpec(
+        name="kl_div",
+        rpc="KlDivLoss",
+        arguments={**_PAIR, "log_target": Flag()},
+        coalescing=Coalescing.ELEMENTS,
+        arrange=checks.elementwise("input", "target"),
+        kernel=kl_div,
+        batch_mean=True,
+    ),
+    LossSpec(
+        name="poisson_nll_loss",
+        rpc="PoissonNllLoss",
+        arguments={**_PAIR, "log_input": Flag(True), "full": Flag(), "eps": Real(1e-8, above=0.0)},
+        coalescing=Coalescing.ELEMENTS,
+        arrange=checks.elementwise("input", "target", checks=(_rates,)),
+        kernel=poisson_nll_loss,
+    ),
+    LossSpec(
+        name="gaussian_nll_loss",
+        rpc="GaussianNllLoss",
+        arguments={
+            **_PAIR,
+            "variance_values": Tensor(Kind.REAL, required=False),
+            "variance_scalar": Real(None, finite=False),
+            "full": Flag(),
+            "eps": Real(1e-6, above=0.0),
+        },
+        one_of=(("variance_values", "variance_scalar"),),
+        coalescing=Coalescing.ELEMENTS,
+        arrange=_arrange_gaussian,
+        kernel=gaussian_nll_loss,
+    ),
+)

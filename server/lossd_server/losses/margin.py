@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The margin losses of classification: soft, multi-class, multi-label and multi-label soft."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lossd_server.errors import TargetOutOfRange
+from lossd_server.losses import checks, rows
+from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Integer, Kind, LossSpec, Real, Tensor
+
+
+def soft_margin_loss(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """ln(1 + exp(z)) = max(z, 0) + ln(1 + exp(-|z|)) with z = -t x. torch.nn.functional.soft_margin_loss.
+
+    torch's own overflows where z > 88 in float32. Its softplus does not, but gives an element other bits at the end of a
+    tensor than inside one.
+    """
+    z = -target * input
+    return z.clamp(min=0) + torch.log1p(torch.exp(-z.abs()))
+
+
+def multi_margin_loss(input: torch.Tensor, target: torch.Tensor, p: int, margin: float, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """sum over j != y of w[y] max(0, margin - x[y] + x[j])^p / C. torch.nn.functional.multi_margin_loss."""
+    return F.multi_margin_loss(input, target, p=p, margin=margin, weight=weight, reduction="none")
+
+
+def multilabel_margin_loss(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Sum over labels j and non-labels i of max(0, 1 - (x[j] - x[i])) / C. torch.nn.functional.multilabel_margin_loss."""
+    return F.multilabel_margin_loss(input, target, reduction="none")
+
+
+def multilabel_soft_margin_loss(input: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """sum_c -w[c] (t[c] ln sigmoid(x[c]) + (1 - t[c]) ln sigmoid(-x[c])) / C. torch.nn.functional.multilabel_soft_margin_loss."""
+    loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
+    return rows.total(loss if weight is None else loss * weight) / input.shape[-1]
+
+
+# -- arranging
+
+
+def _arrange_scores(arguments: Arguments) -> Arrangement:
+    """(N, C) or (C) scores alone."""
+    array = arguments["input"]
+    checks.expect_rank(array, "input", (1, 2))
+    classes = checks.expect_extent(array, "input", -1, "the number of classes")
+    output_shape = array.shape[:-1]
+    count = math.prod(output_shape)
+    return Arrangement(columns={"input": array.reshaped(count, classes)}, rows=count, output_shape=output_shape)
+
+
+def _arrange_multi_margin(arguments: Arguments) -> Arrangement:
+    arrangement = _arrange_scores(arguments)
+    target, classes = arguments["target"], arguments["input"].shape[-1]
+    checks.expect_shape(target, arrangement.output_shape, "target", f"input of shape {list(arguments['input'].shape)}")
+    checks.class_indices(target, "target", classes)
+    arrangement.columns["target"] = target.reshaped(arrangement.rows)
+    arrangement.shared = checks.per_class(arguments, "weight", classes)
+    return arrangement
+
+
+def _arrange_multilabel_margin(arguments: Arguments) -> Arrangement:
+    arrangement = _arrange_scores(arguments)
+    checks.same_shape(arguments, "target", "input")
+    target, count, classes = arguments["target"], arrangement.rows, arguments["input"].shape[-1]
+    values = checks.flat(target)
+    if values.size and (values.min() < -1 or values.max() >= classes):
+        bad = (values < -1) | (values >= classes)
+        checks.reject(TargetOutOfRange, "target", target, bad, f"a class index in [0, {classes}), or -1 after the last one")
+    arrangement.columns["target"] = target.reshaped(count, classes)
+    arrangement.extra_workspace_elements = 2 * values.size
+    if values.size:
+        ends = (values < 0).reshape(count, classes)
+        labels = np.where(ends.any(1), ends.argmax(1), classes)
+        arrangement.operations = values.size + int(labels.sum()) * classes
+    return arrangement
+
+
+def _arrange_multilabel_soft_margin(arguments: Arguments) -> Arrangement:
+    array = arguments["input"]
+    checks.expect_rank_at_least(array, "input", 1)
+    classes = checks.expect_extent(array, "input", -1, "the number of classes")
+    checks.same_shape(arguments, "target", "input")
+    output_shape = array.shape[:-1]
+    count = math.prod(output_shape)
+    columns = {"input": array.reshaped(count, classes), "target": arguments["target"].reshaped(count, classes)}
+    shared = {}
+    if "weight" in arguments:
+        weight = arguments["weight"]
+        if weight.shape == (classes,):
+            shared["weight"] = weight
+        else:
+            columns["weight"] = checks.expanded(weight, array.shape, "weight").reshaped(count, classes)
+    return Arrangement(columns=columns, rows=count, output_shape=output_shape, shared=shared)
+
+
+_FLOAT = Tensor(Kind.FLOAT)
+_REAL = Tensor(Kind.REAL)
+_INDEX = Tensor(Kind.INDEX)
+
+SPECS = (
+    LossSpec(
+        name="soft_margin_loss",
+        rpc="SoftMarginLoss",
+        arguments={"input": _FLOAT, "target": _REAL},
+        coalescing=Coalescing.ELEMENTS,
+        arrange=checks.elementwise("input", "target", checks=(checks.plus_minus_one(),)),
+        kernel=soft_margin_loss,
+    ),
+    LossSpec(
+        name="multi_margin_loss",
+        rpc="MultiMarginLoss",
+        arguments={
+            "input": _FLOAT,
+            "target": _INDEX,
+            "weight": Tensor(Kind.PER_CLASS, required=False),
+            "p": Integer(1, choices=(1, 2)),
+            "margin": Real(1.0),
+        },
+        coalescing=Coalescing.ROWS,
+        arrange=_arrange_multi_margin,
+        kernel=multi_margin_loss,
+    ),
+    LossSpec(
+        name="multilabel_margin_loss",
+        rpc="MultiLabelMarginLoss",
+        arguments={"input": _FLOAT, "target": _INDEX},
+        coalescing=Coalescing.ROWS,
+        arrange=_arrange_multilabel_margin,
+        kernel=multilabel_margin_loss,
+    ),
+    LossSpec(
+        name="multilabel_soft_margin_loss",
+        rpc="MultiLabelSoftMarginLoss",
+        arguments={"input": _FLOAT, "target": _REAL, "weight": Tensor(Kind.REAL, required=False)},
+        coalescing=Coalescing.ROWS,
+        arrange=_arrange_multilabel_soft_margin,
+        kernel=multilabel_soft_margin_loss,
+    ),
+)
