@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The losses, by method of LossService. The only place that lists them."""
 
-from lossd_server.losses import classification, distribution, embedding, margin, regression, sequence
+from lossd_server.losses import classification, distribution, embedding, margin, regression, sequence, vocabulary
 from lossd_server.losses.spec import LossSpec
 
 LOSSES: dict[str, LossSpec] = {
-    spec.rpc: spec for family in (regression, distribution, classification, margin, embedding, sequence) for spec in family.SPECS
+    spec.rpc: spec
+    for family in (regression, distribution, classification, margin, embedding, sequence, vocabulary)
+    for spec in family.SPECS
 }

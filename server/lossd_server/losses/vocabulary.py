@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses that hold their output layer: adaptive softmax and linear cross entropy.
+
+Scores of all classes are computed for some rows at a time, so that they are never held at once. These losses never share a
+batch: a matrix product's bits depend on the number of its rows.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from lossd_server.errors import HyperparameterOutOfRange, ShapeMismatch, TensorMissing
+from lossd_server.losses import checks
+from lossd_server.losses.classification import cross_entropy, index_denominator
+from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Group, Integer, Kind, Lengths, LossSpec, Real, Tensor
+from lossd_server.wire import Array
+
+# Scores held at a time: 16 MiB of float32. More rows make the matrix product no faster.
+_CHUNK_SCORES = 4 << 20
+
+# A score costs its multiply-adds, and about this many more for the softmax.
+_SOFTMAX_OPERATIONS = 30
+
+
+def linear_cross_entropy(
+    input: torch.Tensor,
+    linear_weight: torch.Tensor,
+    ignore_index: int,
+    label_smoothing: float,
+    linear_bias: torch.Tensor | None = None,
+    class_indices: torch.Tensor | None = None,
+    class_probabilities: torch.Tensor | None = None,
+    weight: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """cross_entropy(x W^T + b), some rows at a time. torch.nn.functional.linear_cross_entropy."""
+    scores_shape = linear_weight.shape[:-1]
+    matrix = linear_weight.reshape(-1, linear_weight.shape[-1])
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+
+    def losses(rows: slice) -> torch.Tensor:
+        return cross_entropy(
+            F.linear(input[rows], matrix, bias).reshape(-1, *scores_shape),
+            ignore_index,
+            label_smoothing,
+            None if class_indices is None else class_indices[rows],
+            None if class_probabilities is None else class_probabilities[rows],
+            weight,
+        )
+
+    return _in_chunks(losses, input.shape[0], matrix.shape[0])
+
+
+def adaptive_log_softmax_with_loss(
+    input: torch.Tensor,
+    target: torch.Tensor,
+    head_weight: torch.Tensor,
+    cutoffs: tuple[int, ...],
+    head_bias: torch.Tensor | None = None,
+    **tail: torch.Tensor,
+) -> torch.Tensor:
+    """-log p(y); p(y) is the head's where y < cutoffs[0], else p(y's cluster) p(y within it).
+
+    torch.nn.AdaptiveLogSoftmaxWithLoss. `tail` holds projection_i and output_i for each cutoff.
+    """
+    cluster = torch.bucketize(target, torch.tensor(cutoffs, device=target.device), right=True)
+    entry = torch.where(cluster == 0, target, cutoffs[0] + cluster - 1)
+    loss = _in_chunks(
+        lambda rows: F.cross_entropy(F.linear(input[rows], head_weight, head_bias), entry[rows], reduction="none"),
+        input.shape[0],
+        head_weight.shape[0],
+    )
+    for index, low in enumerate(cutoffs):
+        members = (cluster == index + 1).nonzero().squeeze(1)
+        if members.numel():
+            loss[members] += _cluster_losses(input[members], target[members] - low, tail[f"projection_{index}"], tail[f"output_{index}"])
+    return loss
+
+
+def _cluster_losses(input: torch.Tensor, target: torch.Tensor, projection: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    hidden = F.linear(input, projection)
+    return _in_chunks(
+        lambda rows: F.cross_entropy(F.linear(hidden[rows], output), target[rows], reduction="none"), input.shape[0], output.shape[0]
+    )
+
+
+def _chunk_rows(scores_per_row: int) -> int:
+    return max(1, _CHUNK_SCORES // scores_per_row)
+
+
+def _in_chunks(losses: Callable[[slice], torch.Tensor], count: int, scores_per_row: int) -> torch.Tensor:
+    """The losses of `count` rows, of which as many at a time are computed as have _CHUNK_SCORES scores."""
+    step = _chunk_rows(scores_per_row)
+    if count <= step:
+        return losses(slice(None))
+    return torch.cat([losses(slice(start, start + step)) for start in range(0, count, step)])
+
+
+# -- arranging
+
+
+def _rows(arguments: Arguments) -> tuple[Array, tuple[int, ...]]:
+    """(N, F) view of `input`, which may lack N; and the extents before F."""
+    array: Array = arguments["input"]
+    checks.expect_rank(array, "input", (1, 2))
+    features = checks.expect_extent(array, "input", -1, "the number of features")
+    return array.reshaped(math.prod(array.shape[:-1]), features), array.shape[:-1]
+
+
+def _workspace(arrangement: Arrangement, scores_per_row: int) -> int:
+    """Elements: scores, their log-softmax and one more of a chunk; and a copy of the parameters in the compute dtype."""
+    chunk = min(arrangement.rows, _chunk_rows(scores_per_row)) * scores_per_row
+    return 3 * chunk + sum(array.size for array in arrangement.shared.values())
+
+
+def _arrange_linear_cross_entropy(arguments: Arguments) -> Arrangement:
+    column, batch = _rows(arguments)
+    matrix: Array = arguments["linear_weight"]
+    features = column.shape[1]
+    checks.expect_rank_at_least(matrix, "linear_weight", 2)
+    if matrix.shape[-1] != features:
+        raise ShapeMismatch("linear_weight", f"has shape {list(matrix.shape)}; its last extent must be input's, {features}")
+    classes, *inner = matrix.shape[:-1]
+    checks.expect_extent(matrix, "linear_weight", 0, "the number of classes")
+    if inner and not batch:
+        raise ShapeMismatch("input", f"has shape {[features]}; linear_weight of rank {len(matrix.shape)} takes (N, F)")
+    shared = {"linear_weight": matrix, **checks.per_class(arguments, "weight", classes)}
+    if "linear_bias" in arguments:
+        checks.expect_shape(arguments["linear_bias"], (classes, *inner), "linear_bias", "linear_weight")
+        shared["linear_bias"] = arguments["linear_bias"]
+
+    count = column.shape[0]
+    arrangement = Arrangement(
+        columns={"input": column},
+        rows=count,
+        output_shape=(*batch, *inner),
+        values_per_row=math.prod(inner),
+        shared=shared,
+    )
+    why = f"input of shape {list(arguments['input'].shape)} and linear_weight of shape {list(matrix.shape)}"
+    if "class_indices" in arguments:
+        target: Array = arguments["class_indices"]
+        checks.expect_shape(target, arrangement.output_shape, "class_indices", why)
+        ignore_index = arguments["ignore_index"]
+        ignored = checks.class_indices(target, "class_indices", classes, ignore_index)
+        arrangement.columns["class_indices"] = target.reshaped(count, *inner)
+        arrangement.ignored_count = ignored
+        arrangement.mean_denominator = index_denominator(target, shared.get("weight"), ignored, ignore_index)
+    else:
+        if "ignore_index" in arguments.given:
+            raise HyperparameterOutOfRange("ignore_index", "goes with class_indices only; class_probabilities have none")
+        target = arguments["class_probabilities"]
+        checks.expect_shape(target, (*batch, classes, *inner), "class_probabilities", why)
+        arrangement.columns["class_probabilities"] = target.reshaped(count, classes, *inner)
+    scores = classes * math.prod(inner)
+    arrangement.extra_workspace_elements = _workspace(arrangement, max(1, scores))
+    arrangement.operations = count * scores * (features + _SOFTMAX_OPERATIONS)
+    return arrangement
+
+
+def _arrange_adaptive(arguments: Arguments) -> Arrangement:
+    column, batch = _rows(arguments)
+    count, features = column.shape
+    cutoffs: tuple[int, ...] = arguments.get("cutoffs", ())
+    tail: list[Arguments] = arguments.get("tail", [])
+    if not cutoffs:
+        raise TensorMissing("cutoffs", "is required: at least one")
+    if cutoffs[0] < 1 or any(left >= right for left, right in itertools.pairwise(cutoffs)):
+        raise HyperparameterOutOfRange("cutoffs", "must be increasing and >= 1")
+    if len(tail) != len(cutoffs):
+        raise ShapeMismatch("tail", f"has {len(tail)} clusters; there must be one for each of {len(cutoffs)} cutoffs")
+
+    head = cutoffs[0] + len(tail)
+    checks.expect_shape(arguments["head_weight"], (head, features), "head_weight", f"the first cutoff and {len(tail)} clusters")
+    shared = {"head_weight": arguments["head_weight"]}
+    if "head_bias" in arguments:
+        checks.expect_shape(arguments["head_bias"], (head,), "head_bias", f"the first cutoff and {len(tail)} clusters")
+        shared["head_bias"] = arguments["head_bias"]
+    widths, sizes = [], []
+    for index, cluster in enumerate(tail):
+        size = cutoffs[index + 1] - cutoffs[index] if index + 1 < len(cutoffs) else None
+        width, size = _check_cluster(cluster, f"tail[{index}].", features, size)
+        shared[f"projection_{index}"], shared[f"output_{index}"] = cluster["projection"], cluster["output"]
+        widths.append(width)
+        sizes.append(size)
+
+    checks.expect_shape(arguments["target"], batch, "target", f"input of shape {list(arguments['input'].shape)}")
+    checks.class_indices(arguments["target"], "target", cutoffs[-1] + sizes[-1])
+    arrangement = Arrangement(
+        columns={"input": column, "target": arguments["target"].reshaped(count)},
+        rows=count,
+        output_shape=batch,
+        shared=shared,
+        params={"cutoffs": cutoffs},
+    )
+    arrangement.extra_workspace_elements = _workspace(arrangement, max(head, *sizes)) + count * (features + max(widths))
+    members = _cluster_counts(arguments["target"], cutoffs)
+    arrangement.operations = count * head * (features + _SOFTMAX_OPERATIONS) + sum(
+        n * (features * h + size * (h + _SOFTMAX_OPERATIONS)) for n, h, size in zip(members, widths, sizes, strict=True)
+    )
+    return arrangement
+
+
+def _check_cluster(cluster: Arguments, prefix: str, features: int, size: int | None) -> tuple[int, int]:
+    """The width and the number of classes of a tail cluster, which must be `size` where that is known."""
+    for name in ("projection", "output"):
+        if name not in cluster:
+            raise TensorMissing(prefix + name, "is required")
+        checks.expect_rank(cluster[name], prefix + name, (2,))
+    width = checks.expect_extent(cluster["projection"], prefix + "projection", 0, "the width of the cluster")
+    checks.expect_shape(cluster["projection"], (width, features), prefix + "projection", "input's last extent")
+    found = checks.expect_extent(cluster["output"], prefix + "output", 0, "the number of classes of the cluster")
+    expected = found if size is None else size
+    checks.expect_shape(cluster["output"], (expected, width), prefix + "output", "the cluster's cutoffs and projection")
+    return width, expected
+
+
+def _cluster_counts(target: Array, cutoffs: tuple[int, ...]) -> list[int]:
+    """How many targets each cluster has."""
+    labels = checks.flat(target)
+    above = [int((labels >= cutoff).sum()) for cutoff in cutoffs]
+    return [mine - rest for mine, rest in zip(above, [*above[1:], 0], strict=True)]
+
+
+_FLOAT = Tensor(Kind.FLOAT)
+_OPTIONAL_FLOAT = Tensor(Kind.FLOAT, required=False)
+
+SPECS = (
+    LossSpec(
+        name="adaptive_log_softmax_with_loss",
+        rpc="AdaptiveLogSoftmaxWithLoss",
+        arguments={
+            "input": _FLOAT,
+            "target": Tensor(Kind.INDEX),
+            "head_weight": _FLOAT,
+            "head_bias": _OPTIONAL_FLOAT,
+            "tail": Group({"projection": _FLOAT, "output": _FLOAT}, repeated=True),
+            "cutoffs": Lengths(),
+        },
+        coalescing=Coalescing.ALONE,
+        arrange=_arrange_adaptive,
+        kernel=adaptive_log_softmax_with_loss,
+    ),
+    LossSpec(
+        name="linear_cross_entropy",
+        rpc="LinearCrossEntropyLoss",
+        arguments={
+            "input": _FLOAT,
+            "linear_weight": _FLOAT,
+            "linear_bias": _OPTIONAL_FLOAT,
+            "class_indices": Tensor(Kind.INDEX, required=False),
+            "class_probabilities": _OPTIONAL_FLOAT,
+            "weight": Tensor(Kind.PER_CLASS, required=False),
+            "ignore_index": Integer(-100),
+            "label_smoothing": Real(0.0, minimum=0.0, maximum=1.0),
+        },
+        one_of=(("class_indices", "class_probabilities"),),
+        coalescing=Coalescing.ALONE,
+        arrange=_arrange_linear_cross_entropy,
+        kernel=linear_cross_entropy,
+    ),
+)
