@@ -87,6 +87,7 @@ SPECS = (
         arrange=checks.elementwise("input", "target"),
         kernel=kl_div,
         batch_mean=True,
+        nanoseconds_per_operation=5.0,
     ),
     LossSpec(
         name="poisson_nll_loss",
@@ -95,6 +96,7 @@ SPECS = (
         coalescing=Coalescing.ELEMENTS,
         arrange=checks.elementwise("input", "target", checks=(_rates,)),
         kernel=poisson_nll_loss,
+        nanoseconds_per_operation=5.0,
     ),
     LossSpec(
         name="gaussian_nll_loss",
@@ -110,5 +112,6 @@ SPECS = (
         coalescing=Coalescing.ELEMENTS,
         arrange=_arrange_gaussian,
         kernel=gaussian_nll_loss,
+        nanoseconds_per_operation=4.0,
     ),
 )

@@ -11,6 +11,10 @@ from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Flag, G
 
 Distance = tuple[str, float, float]  # its message's field, p, eps
 
+# A general power of an element takes as long as this many multiply-adds.
+_POWER_OPERATIONS = 10
+_CHEAP_POWERS = (1.0, 2.0, math.inf)
+
 
 def margin_ranking_loss(input1: torch.Tensor, input2: torch.Tensor, target: torch.Tensor, margin: float) -> torch.Tensor:
     """max(0, -t (x1 - x2) + margin). torch.nn.functional.margin_ranking_loss."""
@@ -91,18 +95,23 @@ def _arrange_cosine(arguments: Arguments) -> Arrangement:
     return arrangement
 
 
-def _arrange_triplet(arguments: Arguments) -> Arrangement:
+def _arrange_triplet_rows(arguments: Arguments, p: float) -> Arrangement:
     checks.expect_rank_at_least(arguments["anchor"], "anchor", 1)
     arrangement = _arrange_rows(arguments, "anchor", "positive", "negative")
-    arrangement.operations = (3 if arguments["swap"] else 2) * arguments["anchor"].size
+    distances = 3 if arguments["swap"] else 2
+    arrangement.operations = distances * arguments["anchor"].size * (1 if p in _CHEAP_POWERS else _POWER_OPERATIONS)
     return arrangement
 
 
+def _arrange_triplet(arguments: Arguments) -> Arrangement:
+    return _arrange_triplet_rows(arguments, arguments["p"])
+
+
 def _arrange_triplet_with_distance(arguments: Arguments) -> Arrangement:
-    arrangement = _arrange_triplet(arguments)
     kind = next((name for name in _DISTANCES if name in arguments), "pairwise_distance")
     chosen = arguments.get(kind, {})
     distance: Distance = (kind, chosen.get("p", 2.0), chosen.get("eps", 1e-6))
+    arrangement = _arrange_triplet_rows(arguments, distance[1])
     arrangement.params["distance"] = distance
     return arrangement
 
@@ -126,6 +135,7 @@ SPECS = (
         coalescing=Coalescing.ELEMENTS,
         arrange=checks.elementwise("input1", "input2", "target", checks=(_plus_minus_one,)),
         kernel=margin_ranking_loss,
+        nanoseconds_per_operation=2.5,
     ),
     LossSpec(
         name="hinge_embedding_loss",
@@ -134,6 +144,7 @@ SPECS = (
         coalescing=Coalescing.ELEMENTS,
         arrange=checks.elementwise("input", "target", checks=(_plus_minus_one,)),
         kernel=hinge_embedding_loss,
+        nanoseconds_per_operation=8.0,
     ),
     LossSpec(
         name="cosine_embedding_loss",
@@ -142,6 +153,7 @@ SPECS = (
         coalescing=Coalescing.ROWS,
         arrange=_arrange_cosine,
         kernel=cosine_embedding_loss,
+        nanoseconds_per_operation=2.0,
     ),
     LossSpec(
         name="triplet_margin_loss",

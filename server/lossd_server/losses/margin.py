@@ -11,6 +11,9 @@ from lossd_server.errors import TargetOutOfRange
 from lossd_server.losses import checks, rows
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Integer, Kind, LossSpec, Real, Tensor
 
+# Multiply-adds that take as long as one pair of a label and a class in multi-label margin.
+_PAIR_OPERATIONS = 50
+
 
 def soft_margin_loss(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """ln(1 + exp(z)) = max(z, 0) + ln(1 + exp(-|z|)) with z = -t x. torch.nn.functional.soft_margin_loss.
@@ -74,7 +77,7 @@ def _arrange_multilabel_margin(arguments: Arguments) -> Arrangement:
     if values.size:
         ends = (values < 0).reshape(count, classes)
         labels = np.where(ends.any(1), ends.argmax(1), classes)
-        arrangement.operations = values.size + int(labels.sum()) * classes
+        arrangement.operations = _PAIR_OPERATIONS * (values.size + int(labels.sum()) * classes)
     return arrangement
 
 
@@ -108,6 +111,7 @@ SPECS = (
         coalescing=Coalescing.ELEMENTS,
         arrange=checks.elementwise("input", "target", checks=(checks.plus_minus_one(),)),
         kernel=soft_margin_loss,
+        nanoseconds_per_operation=4.0,
     ),
     LossSpec(
         name="multi_margin_loss",
@@ -122,6 +126,7 @@ SPECS = (
         coalescing=Coalescing.ROWS,
         arrange=_arrange_multi_margin,
         kernel=multi_margin_loss,
+        nanoseconds_per_operation=4.0,
     ),
     LossSpec(
         name="multilabel_margin_loss",
@@ -130,6 +135,7 @@ SPECS = (
         coalescing=Coalescing.ROWS,
         arrange=_arrange_multilabel_margin,
         kernel=multilabel_margin_loss,
+        nanoseconds_per_operation=0.05,
     ),
     LossSpec(
         name="multilabel_soft_margin_loss",
@@ -138,5 +144,6 @@ SPECS = (
         coalescing=Coalescing.ROWS,
         arrange=_arrange_multilabel_soft_margin,
         kernel=multilabel_soft_margin_loss,
+        nanoseconds_per_operation=5.5,
     ),
 )
