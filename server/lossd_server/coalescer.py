@@ -4,9 +4,10 @@
 Policy:
 
 - Late binding: nothing is grouped until a device asks. `poll` then takes everything of one key that fits a batch.
-- Keys take turns by estimated cost: a key that was served waits until the others have had as much (start-time fair
-  queueing), so A,B,A,B becomes AA,BB and a large call delays a small one by one batch at most.
-- Callers take turns first, by the same rule; a batch for one caller's turn is filled up with other callers' calls of its key.
+- Keys take turns by age and cost: a key that was served waits until the others together have had as much, so A,B,A,B becomes
+  AA,BB, a large call delays a small one by one batch at most, and small ones cannot keep a large one waiting for ever.
+- Callers take turns first, each with an equal share of the device's time (start-time fair queueing); a batch for one caller's
+  turn is filled up with other callers' calls of its key, at their own expense.
 - Within a key and a caller, calls are served in the order of their arrival.
 - There is no timer: whatever is queued is ready at once, and a lone call never waits for company.
 
@@ -43,7 +44,7 @@ class Ticket(Generic[T]):
 
 @dataclass(slots=True, eq=False)
 class _Flow(Generic[T]):
-    """The calls of one key and caller. `turn` is the virtual time, in seconds of cost, at which it is served next."""
+    """The calls of one key and caller. `turn` is the time on its caller's clock at which it is served next."""
 
     key: Hashable
     turn: float
@@ -52,7 +53,11 @@ class _Flow(Generic[T]):
 
 @dataclass(slots=True, eq=False)
 class _Caller(Generic[T]):
-    """A caller's flows. `order` holds every non-empty flow once, by turn and age, and flows that became empty."""
+    """A caller's flows. `order` holds every non-empty flow once, by turn and age, and flows that became empty.
+
+    `turn` is the time on the coalescer's clock at which the caller is served next: its first call's, and its costs since.
+    That clock advances by the cost of every batch, shared by the callers that wait. `clock` is the sum of the caller's costs.
+    """
 
     turn: float
     clock: float = 0.0
@@ -159,18 +164,17 @@ class Coalescer(Generic[T]):
         owner = self._callers[first]
         while not owner.order[0][2].tickets:
             heapq.heappop(owner.order)
-        flow = owner.order[0][2]
-        owner.clock, self._clock = max(owner.clock, flow.turn), max(self._clock, owner.turn)
+        key, turn = owner.order[0][2].key, owner.turn
         batch: list[T] = []
-        room_bytes, room_elements = self._max_batch_bytes, self._max_batch_elements
+        room_bytes, room_elements, cost_seconds = self._max_batch_bytes, self._max_batch_elements, 0.0
         for name in (first, *others):
             owner = self._callers[name]
-            candidate = owner.flows.get(flow.key)
-            if candidate is None:
+            flow = owner.flows.get(key)
+            if flow is None:
                 continue
             cost = 0.0
-            while candidate.tickets:
-                ticket = next(iter(candidate.tickets.values()))
+            while flow.tickets:
+                ticket = next(iter(flow.tickets.values()))
                 if batch and (ticket.nbytes > room_bytes or ticket.elements > room_elements):
                     break
                 room_bytes -= ticket.nbytes
@@ -178,18 +182,20 @@ class Coalescer(Generic[T]):
                 cost += ticket.cost_seconds
                 batch.append(ticket.item)  # type: ignore[arg-type]
                 self._leave(ticket)
-            owner.turn += cost
-            self._serve(owner, candidate, cost)
+            if cost:
+                self._charge(owner, flow, cost)
+                cost_seconds += cost
+        self._clock = max(self._clock, turn) + cost_seconds / max(1, len(self._callers))
         return batch
 
-    def _serve(self, owner: _Caller[T], flow: _Flow[T], cost: float) -> None:
-        """Puts a flow that was served, and is not empty, behind the others."""
-        if not flow.tickets:
-            return
-        flow.turn = max(flow.turn, owner.clock) + cost
-        owner.order = [entry for entry in owner.order if entry[2] is not flow and entry[2].tickets]
-        heapq.heapify(owner.order)
-        heapq.heappush(owner.order, (flow.turn, next(iter(flow.tickets)), flow))
+    def _charge(self, owner: _Caller[T], flow: _Flow[T], cost: float) -> None:
+        owner.turn += cost
+        owner.clock += cost
+        if flow.tickets:  # behind the others
+            flow.turn = owner.clock + cost
+            owner.order = [entry for entry in owner.order if entry[2] is not flow and entry[2].tickets]
+            heapq.heapify(owner.order)
+            heapq.heappush(owner.order, (flow.turn, next(iter(flow.tickets)), flow))
 
     def _leave(self, ticket: Ticket[T]) -> None:
         owner = self._callers[ticket.caller]
