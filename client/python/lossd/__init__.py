@@ -5,6 +5,8 @@ with lossd.Client("localhost:50051") as client:
     loss = client.cross_entropy(logits, labels)
 """
 
+from lossd._async_client import AsyncClient
+from lossd._batch import AsyncBatch, Batch, Pending
 from lossd._client import Client
 from lossd._codec import Execution, LossResult
 from lossd._distances import CosineDistance, PairwiseDistance, SquaredEuclideanDistance
@@ -20,14 +22,20 @@ from lossd._errors import (
     ServerError,
     TooLargeError,
 )
+from lossd._evaluation import AsyncEvaluation, Evaluation, SeriesResult, SeriesState
 
 __all__ = [
+    "AsyncBatch",
+    "AsyncClient",
+    "AsyncEvaluation",
     "AuthenticationError",
+    "Batch",
     "CallCancelledError",
     "Client",
     "ConnectionFailedError",
     "CosineDistance",
     "DeadlineError",
+    "Evaluation",
     "Execution",
     "FieldViolation",
     "InvalidArgumentError",
@@ -35,6 +43,9 @@ __all__ = [
     "LossdError",
     "OverloadedError",
     "PairwiseDistance",
+    "Pending",
+    "SeriesResult",
+    "SeriesState",
     "ServerError",
     "SquaredEuclideanDistance",
     "TooLargeError",

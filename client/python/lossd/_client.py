@@ -1,62 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Client: the losses of a lossd server, as blocking calls. Nothing here knows any loss."""
+"""Client: the losses of a lossd server, as blocking calls."""
 
-import json
-import os
-import warnings
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from lossd import _codec, _twins
+from lossd import _calls
+from lossd._batch import Batch
+from lossd._calls import Encoded
+from lossd._channel import DEFAULT_TIMEOUT_SECONDS, MAX_MESSAGE_BYTES, channel_options
 from lossd._codec import LossResult, Request
+from lossd._core import CONCURRENT_MESSAGES, Core, Job, T, run
 from lossd._errors import CallCancelledError, ConnectionFailedError, ErrorDetails, error_of_rpc
-from lossd._losses import LossMethods
+from lossd._evaluation import Evaluation
+from lossd._thread_stream import ThreadStream
 from lossd.v1 import loss_service_pb2
 
-SERVICE: Final = "lossd.v1.LossService"
-DEFAULT_TIMEOUT_SECONDS: Final = 30.0
-MAX_MESSAGE_BYTES: Final = (64 << 20) + 4096  # the server's default limit, and room for its own error to be the one seen
 
-_SERVICE_CONFIG: Final = json.dumps(
-    {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ],
-        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
-    }
-)
-
-
-def channel_options(max_message_bytes: int) -> list[tuple[str, Any]]:
-    """What every channel to a lossd server needs. Without the buffer size gRPC does not retry requests above 256 KiB."""
-    return [
-        ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.per_rpc_retry_buffer_size", max_message_bytes),
-        ("grpc.enable_retries", 1),
-        ("grpc.service_config", _SERVICE_CONFIG),
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.primary_user_agent", "lossd-python"),
-    ]
-
-
-class Client(LossMethods[float, NDArray[np.floating[Any]], LossResult]):
+class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
     """A connection to a lossd server. Safe to share between threads; not across a fork. Close it, or use it in a `with`.
 
     Methods raise LossdError and its kinds (lossd.InvalidArgumentError, ...), and TypeError or ValueError for arguments that
@@ -65,6 +32,10 @@ class Client(LossMethods[float, NDArray[np.floating[Any]], LossResult]):
     Args:
         target: "host:port", or any gRPC target.
         timeout: Seconds that a call may take, retries included; None waits for ever.
+        coalesce: Calls that threads make at the same time share a stream, which costs both sides less; each keeps its own
+            timeout, error and answer. A lone call leaves at once.
+        split: Calls above the message limit are sent in parts along their batch dimension and merged exactly; False raises
+            TooLargeError in place of that.
         credentials: For TLS: grpc.ssl_channel_credentials(...). None is plaintext.
         token: Sent as a bearer token with every call.
         max_message_bytes: The largest message either way; the server's limit holds too.
@@ -76,38 +47,63 @@ class Client(LossMethods[float, NDArray[np.floating[Any]], LossResult]):
         target: str,
         *,
         timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
+        coalesce: bool = False,
+        split: bool = True,
         credentials: grpc.ChannelCredentials | None = None,
         token: str | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        merged = {**dict(channel_options(max_message_bytes)), **dict(options)}
-        self._channel = (
-            grpc.insecure_channel(target, list(merged.items()))
-            if credentials is None
-            else grpc.secure_channel(target, credentials, list(merged.items()))
-        )
-        self._timeout = timeout
-        self._metadata = None if token is None else (("authorization", f"Bearer {token}"),)
+        super().__init__(timeout=timeout, token=token, max_message_bytes=max_message_bytes, split=split)
+        merged = channel_options(max_message_bytes, options)
+        self._channel = grpc.insecure_channel(target, merged) if credentials is None else grpc.secure_channel(target, credentials, merged)
         self._methods: dict[str, Any] = {}
-        self._pid = os.getpid()
-        self._closed = False
+        self._closing = threading.Event()
+        self._coalesce = coalesce
+        if coalesce:
+            method: Any = self._channel.stream_stream(f"/{_calls.SERVICE}/ScoreStream")
+            metadata = self._metadata
+            self._stream = ThreadStream(lambda messages: method(messages, metadata=metadata))
+
+    def batch(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS) -> Batch:
+        """Collects calls, and sends them together when its `with` ends:
+
+        with client.batch() as batch:
+            a = batch.cross_entropy(logits, labels)
+            b = batch.mse_loss(predictions, targets)
+        a.result(), b.result()
+
+        Calls fail alone, each at its `result()`. Arrays above 1 MiB must not change before the end of the `with`.
+
+        Args:
+            timeout: Seconds that all calls together may take; None waits for ever.
+        """
+        return Batch(self, timeout)
+
+    def evaluation(self) -> Evaluation:
+        """The loss over many mini-batches, exact, overall and by named series. See Evaluation."""
+        return Evaluation(self)
 
     def server_info(self, *, timeout: float | None = None) -> loss_service_pb2.GetServerInfoResponse:
         """Versions, devices, losses and limits of the server."""
-        response = self._send("GetServerInfo", b"", self._timeout if timeout is None else timeout)
-        return loss_service_pb2.GetServerInfoResponse.FromString(response)
+        return run(self._server_info(self._timeout if timeout is None else timeout))
 
     def wait_until_ready(self, timeout: float | None = DEFAULT_TIMEOUT_SECONDS) -> None:
         """Until the connection stands. Raises ConnectionFailedError after `timeout` seconds."""
+        ready = grpc.channel_ready_future(self._channel)
         try:
-            grpc.channel_ready_future(self._channel).result(timeout)
+            ready.result(timeout)
         except grpc.FutureTimeoutError:
             raise ConnectionFailedError(ErrorDetails("UNAVAILABLE", f"no server within {timeout} seconds")) from None
+        finally:
+            ready.cancel()
 
     def close(self) -> None:
         """Ends the connection; calls in flight raise CallCancelledError."""
         self._closed = True
+        self._closing.set()
+        if self._coalesce:
+            self._stream.close()
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -116,28 +112,57 @@ class Client(LossMethods[float, NDArray[np.floating[Any]], LossResult]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {type(self).__name__}; use it in a with statement, or close it", ResourceWarning, stacklevel=2)
-
-    # Implementation details follow.
+    # Implementation details follow: the primitives of Core, which block.
 
     def _call(self, request: Request, return_statistics: bool) -> Any:
-        timeout = request.options.get("timeout", self._timeout)
-        response = self._send(request.rpc, request.message().SerializeToString(), timeout)
-        result = _codec.result(_twins.twin("LossResponse").FromString(response))
-        return result if return_statistics else result.value
+        return run(self._score(request, return_statistics))
 
-    def _send(self, rpc: str, message: bytes, timeout: float | None) -> bytes:
-        if os.getpid() != self._pid:
-            raise RuntimeError("this Client was made before a fork; gRPC channels do not survive one: make a new Client")
-        method = self._methods.get(rpc)
-        if method is None:
-            method = self._methods[rpc] = self._channel.unary_unary(f"/{SERVICE}/{rpc}")
+    async def _unary(self, method: str, message: bytes, timeout: float | None) -> bytes:
+        self._check_process()
+        send = self._methods.get(method)
+        if send is None:
+            send = self._methods[method] = self._channel.unary_unary(method)
         try:
-            response: bytes = method(message, timeout=timeout, metadata=self._metadata)
+            response: bytes = send(message, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise error_of_rpc(error) from error
         except ValueError as error:  # gRPC's word for a closed channel
             raise CallCancelledError(ErrorDetails("CANCELLED", str(error))) from error
         return response
+
+    async def _post(self, call: Encoded, deadline: float | None) -> Any:
+        self._check_process()
+        return self._stream.score(call, deadline)
+
+    async def _sleep(self, seconds: float) -> None:
+        if self._closing.wait(seconds):
+            raise CallCancelledError(ErrorDetails("CANCELLED", "the client was closed"))
+
+    async def _all(self, jobs: Sequence[Job[T]]) -> list[T]:
+        if len(jobs) == 1:
+            return [await jobs[0]()]
+        with ThreadPoolExecutor(CONCURRENT_MESSAGES, "lossd") as pool:
+            futures = [pool.submit(_run_job, job) for job in jobs]
+            try:
+                return [future.result() for future in futures]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, job: Job[T]) -> "Future[T]":
+        future: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(run(job()))
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
+                future.set_exception(error)
+
+        threading.Thread(target=work, name="lossd", daemon=True).start()
+        return future
+
+    async def _finish(self, started: "Future[T]") -> T:
+        return started.result()
+
+
+def _run_job(job: Job[T]) -> T:
+    return run(job())

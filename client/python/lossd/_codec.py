@@ -81,6 +81,16 @@ class Request:
     reduction: str
     options: CallOptions = field(default_factory=CallOptions)
 
+    @property
+    def nbytes(self) -> int:
+        """About as many bytes as its message has, and never fewer."""
+        return 64 + sum(_nbytes(value) for value in self.fields.values())
+
+    def encode(self) -> bytes:
+        """The request message on the wire."""
+        encoded: bytes = self.message().SerializeToString()
+        return encoded
+
     def message(self) -> Any:
         """The twin of the request message."""
         message = _twins.twin(f"{self.rpc}Request")(reduction=_REDUCTIONS[self.reduction])
@@ -133,11 +143,13 @@ def request(rpc: str, reduction: str, options: CallOptions, /, **fields: Any) ->
 
 def values(data: Any, name: str) -> Values:
     """A tensor argument, ready for the wire. Raises TypeError for what is not a tensor of numbers."""
+    if type(data) is np.ndarray and data.dtype in _MEMBERS:
+        return Values(_MEMBERS[data.dtype], data)
     if isinstance(data, Values):
         return data
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(data, torch.Tensor):
-        return _of_torch(torch, data)
+        return _of_torch(torch, data, name)
     array = _to_numpy(data, name)
     if array.dtype.name == "bfloat16":  # ml_dtypes' type has kind "V"
         return Values("bfloat16_values", np.ascontiguousarray(array).view(np.uint16).reshape(array.shape))
@@ -163,11 +175,16 @@ def lengths(data: Any, name: str) -> list[int]:
     return lengths
 
 
+def value(response: Any) -> Any:
+    """The value in a LossResponse twin: a float, or an array for reduction="none"."""
+    return response.value if response.WhichOneof("output") == "value" else _array(response.values)
+
+
 def result(response: Any) -> LossResult:
     """The result in a LossResponse twin."""
     statistics, execution = response.statistics, response.execution
     return LossResult(
-        value=response.value if response.WhichOneof("output") == "value" else _array(response.values),
+        value=value(response),
         sum=statistics.sum,
         mean_numerator=statistics.mean_numerator,
         mean_denominator=statistics.mean_denominator,
@@ -178,6 +195,16 @@ def result(response: Any) -> LossResult:
 
 
 # Implementation details follow.
+
+
+def _nbytes(value: Any) -> int:
+    if isinstance(value, Values):
+        return value.array.nbytes + 128
+    if isinstance(value, dict):
+        return 64 + sum(_nbytes(item) for item in value.values())
+    if isinstance(value, list):
+        return 64 + (sum(_nbytes(item) for item in value) if value and isinstance(value[0], dict) else 10 * len(value))
+    return 16
 
 
 def _fill(message: Any, fields: dict[str, Any]) -> None:
@@ -205,11 +232,11 @@ def _fill_tensor(tensor: Any, data: Values) -> None:
         setattr(tensor, data.member, payload)
 
 
-def _of_torch(torch: Any, tensor: Any) -> Values:
+def _of_torch(torch: Any, tensor: Any, name: str) -> Values:
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:
         return Values("bfloat16_values", tensor.contiguous().view(torch.uint16).numpy())
-    return values(tensor.resolve_conj().resolve_neg().numpy(), "tensor")
+    return values(tensor.resolve_conj().resolve_neg().numpy(), name)
 
 
 def _to_numpy(data: Any, name: str) -> NDArray[Any]:

@@ -7,6 +7,9 @@ element ever becomes a Python object. Two encodings that protobuf allows need ca
 
 - a packed field in several chunks: `values` holds several entries; join them;
 - an unpacked field, one element per tag: the twin sees no entry; parse again with the public class.
+
+Envelopes go one step further: in LossCall every request is bytes too, so that calls encoded before are put into messages of
+many calls as they are.
 """
 
 from functools import cache
@@ -36,7 +39,8 @@ _Proto = descriptor_pb2.FieldDescriptorProto
 _FIXED_WIDTH = (_Proto.TYPE_FLOAT, _Proto.TYPE_DOUBLE, _Proto.TYPE_SFIXED32, _Proto.TYPE_SFIXED64, _Proto.TYPE_BOOL)
 
 
-def _build_pool() -> descriptor_pool.DescriptorPool:
+def _build_pool(opaque: str = "") -> descriptor_pool.DescriptorPool:
+    """The pool of the twins. In the message named `opaque` members that are messages are read and written as bytes."""
     pool = descriptor_pool.DescriptorPool()
     for module in _MODULES:
         file = descriptor_pb2.FileDescriptorProto()
@@ -47,17 +51,27 @@ def _build_pool() -> descriptor_pool.DescriptorPool:
                 if field.label == _Proto.LABEL_REPEATED and field.type in _FIXED_WIDTH:
                     field.type = _Proto.TYPE_BYTES
                     field.ClearField("options")
+                elif message.name == opaque and field.type == _Proto.TYPE_MESSAGE:
+                    field.type = _Proto.TYPE_BYTES
+                    field.ClearField("type_name")
         pool.Add(file)
     return pool
 
 
 _POOL = _build_pool()
+_ENVELOPES = _build_pool(opaque="LossCall")
 
 
 @cache
 def twin(name: str) -> Any:
     """The twin class of the message of lossd.v1 with this name."""
     return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"lossd.v1.{name}"))
+
+
+@cache
+def envelope(name: str) -> Any:
+    """The twin class of this message in which the members of LossCall are bytes: encoded requests."""
+    return message_factory.GetMessageClass(_ENVELOPES.FindMessageTypeByName(f"lossd.v1.{name}"))
 
 
 @cache

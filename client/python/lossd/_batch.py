@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls that are collected and sent together."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossd._calls import Encoded
+from lossd._codec import LossResult, Request
+from lossd._errors import LossdError
+from lossd._losses import LossMethods
+from lossd._outbox import MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from lossd._core import Core
+
+T = TypeVar("T")
+
+
+class Pending(Generic[T]):
+    """The answer to a call of a batch, once the batch was sent."""
+
+    __slots__ = ("_outcome", "_return_statistics")
+
+    def __init__(self, return_statistics: bool) -> None:
+        self._return_statistics = return_statistics
+        self._outcome: LossResult | LossdError | None = None
+
+    def result(self) -> T:
+        """What the call returns. Raises the LossdError of this call, and RuntimeError where the batch was not sent."""
+        if self._outcome is None:
+            raise RuntimeError("the batch was not sent: its answers are there after the with statement")
+        if isinstance(self._outcome, LossdError):
+            raise self._outcome
+        answer: Any = self._outcome if self._return_statistics else self._outcome.value
+        return answer  # type: ignore[no-any-return]
+
+
+class _Collector(LossMethods[Pending[float], Pending[NDArray[np.floating[Any]]], Pending[LossResult]]):
+    def __init__(self, core: "Core[Any, Any, Any]", timeout: float | None) -> None:
+        self._core = core
+        self._timeout = timeout
+        self._calls: list[Request | Encoded] = []
+        self._pending: list[Pending[Any]] = []
+        self._done = False
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    # Implementation details follow.
+
+    def _call(self, request: Request, return_statistics: bool) -> Any:
+        if self._done:
+            raise RuntimeError("the batch was sent already")
+        self._calls.append(shareable(request))
+        self._pending.append(Pending(return_statistics))
+        return self._pending[-1]
+
+    async def _send(self) -> None:
+        calls, self._calls = self._calls, []
+        outcomes = await self._core._score_many(calls, self._core._deadline(self._timeout))
+        for pending, outcome in zip(self._pending, outcomes, strict=True):
+            pending._outcome = outcome
+
+
+class Batch(_Collector):
+    """The losses, for Client.batch: every method returns at once, and its answer is there after the `with`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        from lossd._core import run
+
+        self._done = True
+        if error is None:
+            run(self._send())
+
+
+class AsyncBatch(_Collector):
+    """The losses, for AsyncClient.batch: methods are not awaited, and their answers are there after the `async with`."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._done = True
+        if error is None:
+            await self._send()
+
+
+def shareable(request: Request) -> Request | Encoded:
+    """The call as it goes into a message with others: encoded, or as it is where it is large enough to go by itself.
+
+    Raises ValueError for a timeout of its own, which a call of a batch cannot have.
+    """
+    if "timeout" in request.options:
+        raise ValueError("a call of a batch has no timeout of its own: the batch has one")
+    return request if request.nbytes > MESSAGE_BYTES else Encoded(request.rpc, request.encode())

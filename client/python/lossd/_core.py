@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a call is made, written once for Client and AsyncClient. Nothing here knows any loss, thread or event loop.
+
+Everything is a coroutine over five primitives, which are all that the two clients differ in. Client's primitives block and
+never suspend, so that `run` completes a coroutine over them in one step, without an event loop.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from lossd import _calls, _codec, _split, _twins
+from lossd._calls import Encoded
+from lossd._channel import MAX_MESSAGE_BYTES
+from lossd._codec import LossResult, Request
+from lossd._errors import DeadlineError, ErrorDetails, LossdError, OverloadedError, TooLargeError
+from lossd._losses import LossMethods
+from lossd._losses._base import ArrayT, FloatT, ResultT
+from lossd._outbox import LARGEST_CALL_BYTES, MESSAGE_BYTES, Alone
+from lossd.v1 import loss_service_pb2
+
+SERVICE: Final = "lossd.v1.LossService"
+MAX_ATTEMPTS: Final = 4  # as in the service config
+# Parts of a request, and messages of a batch, that are under way at a time: enough to keep the server busy.
+CONCURRENT_MESSAGES: Final = 4
+
+T = TypeVar("T")
+Job = Callable[[], Coroutine[Any, Any, T]]
+
+_LossResponse: Final = _twins.twin("LossResponse")
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    coroutine.close()
+    raise AssertionError("a blocking primitive suspended")
+
+
+class Core(LossMethods[FloatT, ArrayT, ResultT]):
+    """See the module."""
+
+    def __init__(self, *, timeout: float | None, token: str | None, max_message_bytes: int = MAX_MESSAGE_BYTES, split: bool) -> None:
+        self._timeout = timeout
+        self._metadata = None if token is None else (("authorization", f"Bearer {token}"),)
+        self._limit = max_message_bytes
+        self._split = split
+        self._coalesce = False
+        self._pid = os.getpid()
+        self._closed = False
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"unclosed {type(self).__name__}; use it in a with statement, or close it", ResourceWarning, stacklevel=2)
+
+    # Implementation details follow: first the primitives.
+
+    async def _unary(self, method: str, message: bytes, timeout: float | None) -> bytes:
+        """A unary RPC, retried by gRPC. Raises LossdError."""
+        raise NotImplementedError
+
+    async def _post(self, call: Encoded, deadline: float | None) -> Any:
+        """The LossResponse twin that the shared stream answers. Raises LossdError, or Alone."""
+        raise NotImplementedError
+
+    async def _sleep(self, seconds: float) -> None:
+        """Waits. Raises CallCancelledError where the client is closed meanwhile."""
+        raise NotImplementedError
+
+    async def _all(self, jobs: Sequence[Job[T]]) -> list[T]:
+        """The jobs' results in their order, CONCURRENT_MESSAGES at a time. Raises the first exception, and begins no more."""
+        raise NotImplementedError
+
+    def _start(self, job: Job[T]) -> Any:
+        """Begins a job, and returns what `_finish` needs."""
+        raise NotImplementedError
+
+    async def _finish(self, started: Any) -> Any:
+        """The result of a job that was begun."""
+        raise NotImplementedError
+
+    # One call.
+
+    async def _score(self, request: Request, return_statistics: bool) -> Any:
+        deadline = self._deadline(request.options.get("timeout", self._timeout))
+        if request.nbytes > self._limit:
+            refused = _split.too_large(request, self._limit)
+        else:
+            try:
+                response = await self._respond(Encoded(request.rpc, request.encode()), deadline)
+            except TooLargeError as error:
+                refused = error
+            else:
+                return _codec.result(response) if return_statistics else _codec.value(response)
+        result = await self._score_parts(request, deadline, refused)
+        return result if return_statistics else result.value
+
+    async def _respond(self, call: Encoded, deadline: float | None) -> Any:
+        """The LossResponse twin of a call."""
+        if self._coalesce and len(call.message) <= LARGEST_CALL_BYTES:
+            try:
+                return await self._post(call, deadline)
+            except Alone as alone:
+                if alone.after_seconds:
+                    await self._pause(alone.after_seconds, deadline)
+        return _LossResponse.FromString(await self._unary(f"/{SERVICE}/{call.rpc}", call.message, remaining(deadline)))
+
+    async def _score_parts(self, request: Request, deadline: float | None, refused: TooLargeError) -> LossResult:
+        """The result merged from the parts of a request that is too large. Raises `refused` where that is switched off."""
+        asked_for = _split.parts_asked_for(refused)
+        if not self._split or asked_for is None:
+            raise refused
+        if request.nbytes <= self._limit and "limit_bytes" not in refused.metadata:  # refused by gRPC: ask for the reason
+            self._limit = min(self._limit, (await self._server_info(remaining(deadline))).max_request_bytes)
+        parts = asked_for if request.nbytes <= self._limit else _split.parts_needed(request, self._limit)
+        requests = _split.cut(request, max(2, parts))
+        for part in requests:
+            part.options = {**part.options, "timeout": remaining(deadline)}
+        results: list[LossResult] = await self._all([partial(self._score, part, True) for part in requests])
+        return _split.merge(request, results)
+
+    # Many calls.
+
+    async def _score_many(self, calls: Sequence[Request | Encoded], deadline: float | None) -> list[LossResult | LossdError]:
+        """The outcomes of the calls in their order. Encoded calls share messages; requests go one by one."""
+        outcomes: list[Any] = [None] * len(calls)
+
+        async def share(indices: list[int]) -> None:
+            answers = await self._score_message([calls[i] for i in indices], deadline)  # type: ignore[misc]
+            for i, answer in zip(indices, answers, strict=True):
+                outcomes[i] = answer if isinstance(answer, LossdError) else _codec.result(answer)
+
+        async def alone(index: int, request: Request) -> None:
+            request.options = {**request.options, "timeout": remaining(deadline)}
+            try:
+                outcomes[index] = await self._score(request, True)
+            except LossdError as error:
+                outcomes[index] = error
+
+        jobs: list[Job[None]] = []
+        message: list[int] = []
+        nbytes = 0
+        for index, call in enumerate(calls):
+            if isinstance(call, Request):
+                jobs.append(partial(alone, index, call))
+                continue
+            if message and nbytes + len(call.message) > min(MESSAGE_BYTES, self._limit // 2):
+                jobs.append(partial(share, message))
+                message, nbytes = [], 0
+            message.append(index)
+            nbytes += len(call.message) + 16
+        if message:
+            jobs.append(partial(share, message))
+        await self._all(jobs)
+        return outcomes
+
+    async def _score_message(self, calls: Sequence[Encoded], deadline: float | None) -> list[Any]:
+        """The LossResponse twins or LossdErrors of calls that go as one message; in halves where that is too large."""
+        outcomes: list[Any] = [None] * len(calls)
+        todo = list(range(len(calls)))
+        for attempt in range(MAX_ATTEMPTS):
+            try:
+                message = _calls.batch_message(calls[i] for i in todo)
+                answers = _calls.batch_outcomes(await self._unary(f"/{_calls.SERVICE}/ScoreBatch", message, remaining(deadline)), len(todo))
+            except LossdError as error:
+                if isinstance(error, TooLargeError) and len(todo) > 1:
+                    middle = len(todo) // 2
+                    answers = [
+                        answer
+                        for half in (todo[:middle], todo[middle:])
+                        for answer in await self._score_message([calls[i] for i in half], deadline)
+                    ]
+                else:
+                    answers = [error] * len(todo)
+                    attempt = MAX_ATTEMPTS  # gRPC has retried the message
+            for i, answer in zip(todo, answers, strict=True):
+                outcomes[i] = answer
+            todo = [i for i in todo if isinstance(outcomes[i], OverloadedError)]
+            if not todo or attempt + 1 >= MAX_ATTEMPTS:
+                break
+            await self._pause(max(outcomes[i].retry_after_seconds or 0.0 for i in todo), deadline)
+        return outcomes
+
+    # What both need.
+
+    async def _server_info(self, timeout: float | None) -> loss_service_pb2.GetServerInfoResponse:
+        return loss_service_pb2.GetServerInfoResponse.FromString(await self._unary(f"/{SERVICE}/GetServerInfo", b"", timeout))
+
+    async def _pause(self, seconds: float, deadline: float | None) -> None:
+        """Waits as a server asked to. Raises DeadlineError where the deadline comes first."""
+        left = remaining(deadline)
+        await self._sleep(seconds if left is None else min(seconds, left))
+        if left is not None and seconds >= left:
+            raise DeadlineError(ErrorDetails("DEADLINE_EXCEEDED", "the deadline passed before the server wanted to be asked again"))
+
+    def _deadline(self, timeout: float | None) -> float | None:
+        return None if timeout is None else time.monotonic() + timeout
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            name = type(self).__name__
+            raise RuntimeError(f"this {name} was made before a fork; gRPC channels do not survive one: make a new {name}")
+
+
+def remaining(deadline: float | None) -> float | None:
+    """Seconds until the deadline, on time.monotonic's clock; at least 0."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calls of one ScoreStream: what leaves next, and whom an answer is for. Pure: no thread, task, channel or clock.
+
+There is no timer and no batch size to wait for: whoever writes to the stream takes everything that is there each time that the
+write before is done. So a lone call leaves at once, and calls made while the stream is busy leave together.
+"""
+
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from lossd._calls import Encoded, stream_message, stream_outcomes
+from lossd._errors import OverloadedError
+
+T = TypeVar("T")
+
+# A message is closed when it has so many bytes, so that the server can start on it, and answers are not far apart.
+MESSAGE_BYTES: Final = 1 << 20
+# Larger calls do not gain from company, and would make the others wait: they go by themselves.
+LARGEST_CALL_BYTES: Final = 256 << 10
+
+
+class Alone(Exception):  # noqa: N818 - an instruction, not a failure
+    """The stream has not answered the call: make it as a call of its own, `after_seconds` from now.
+
+    So a call whose stream broke is retried, throttled and failed by the same rules as any other, and an error that the stream
+    met because of one call, or that all of them would meet, comes to each of them as its own.
+    """
+
+    def __init__(self, after_seconds: float = 0.0) -> None:
+        super().__init__()
+        self.after_seconds = after_seconds
+
+
+class _Call(NamedTuple, Generic[T]):
+    waiter: T
+    encoded: Encoded
+    deadline: float | None
+
+
+class Outbox(Generic[T]):
+    """Calls that wait to leave, and calls that left and wait for their answer. `waiter` is whatever waits for it."""
+
+    def __init__(self) -> None:
+        self._ids = 0
+        self._waiting: dict[int, _Call[T]] = {}
+        self._unanswered: dict[int, T] = {}
+        self._cancelled: list[int] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self._cancelled)
+
+    def add(self, waiter: T, encoded: Encoded, deadline: float | None) -> int:
+        """Queues a call; returns its id."""
+        self._ids += 1
+        self._waiting[self._ids] = _Call(waiter, encoded, deadline)
+        return self._ids
+
+    def cancel(self, id_: int) -> None:
+        """Nobody waits for the call any more. Nothing happens where it was answered."""
+        if self._waiting.pop(id_, None) is None and self._unanswered.pop(id_, None) is not None:
+            self._cancelled.append(id_)
+
+    def take(self, now: float) -> bytes:
+        """The next message: calls in their order, up to MESSAGE_BYTES, and all cancellations."""
+        calls: list[tuple[int, Encoded, float | None]] = []
+        nbytes = 0
+        for id_, (_, encoded, deadline) in self._waiting.items():
+            nbytes += len(encoded.message)
+            if calls and nbytes > MESSAGE_BYTES:
+                break
+            calls.append((id_, encoded, None if deadline is None else max(0.0, deadline - now)))
+        for id_, _, _ in calls:
+            self._unanswered[id_] = self._waiting.pop(id_).waiter
+        cancelled, self._cancelled = self._cancelled, []
+        return stream_message(calls, cancelled)
+
+    def answer(self, message: bytes) -> list[tuple[T, Any]]:
+        """The waiters that a message answers, each with its LossResponse twin or the exception to raise."""
+        answers = []
+        for id_, outcome in stream_outcomes(message):
+            waiter = self._unanswered.pop(id_, None)
+            if waiter is None:
+                continue
+            if isinstance(outcome, OverloadedError):
+                outcome = Alone(outcome.retry_after_seconds or 0.0)
+            answers.append((waiter, outcome))
+        return answers
+
+    def clear(self) -> list[T]:
+        """Takes out every call, answered by nobody: the stream is gone."""
+        waiters = [call.waiter for call in self._waiting.values()] + list(self._unanswered.values())
+        self._waiting, self._unanswered, self._cancelled = {}, {}, []
+        return waiters

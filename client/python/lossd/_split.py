@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cutting a request that is too large along its batch dimension, and merging the answers of the parts exactly.
+
+RULES says for every RPC which fields are cut and how; the rest is the same for all losses. Everything that no rule names
+(per-class weights, output layers, hyper-parameters) goes with every part. Cutting copies nothing.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+import numpy as np
+
+from lossd._codec import Execution, LossResult, Request, Values
+from lossd._errors import ErrorDetails, FieldViolation, InvalidArgumentError, LossdError, TooLargeError
+from lossd._statistics import Totals
+
+
+class Cut(Enum):
+    """How a field is cut where the batch is cut along its extent number `axis`."""
+
+    ROWS = "rows"  # along the same extent
+    ROWS_AFTER_TIME = "rows after time"  # along the extent after it: (T, N, C)
+    LEFT_BROADCAST = "left broadcast"  # along the same extent, unless that is missing or 1
+    RIGHT_BROADCAST = "right broadcast"  # the same, extents aligned on the right
+    ITEMS = "items"  # a list with one item a row
+    CONCATENATED = "concatenated"  # rows of `lengths`, one after the other
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How the requests of one RPC are cut. `lead` is the tensor whose leading extents are the batch."""
+
+    lead: str
+    fields: Mapping[str, Cut] = field(default_factory=dict)
+    row_rank: int = 0  # trailing extents of `lead` that make one row at least
+    one_axis: bool = False  # the batch has one extent, and what follows it belongs to the row
+    lengths: str = ""  # the list that says where CONCATENATED is cut
+
+
+def _elementwise(*names: str, **others: Cut) -> Rule:
+    return Rule(names[0], {**dict.fromkeys(names, Cut.ROWS), **others})
+
+
+def _rowwise(*names: str, **others: Cut) -> Rule:
+    return Rule(names[0], {**dict.fromkeys(names, Cut.ROWS), **others}, row_rank=1, one_axis=True)
+
+
+_TRIPLET: Final = Rule("anchor", dict.fromkeys(("anchor", "positive", "negative"), Cut.ROWS), row_rank=1)
+
+RULES: Final[Mapping[str, Rule]] = {
+    "L1Loss": _elementwise("input", "target", "weight"),
+    "MseLoss": _elementwise("input", "target", "weight"),
+    "SmoothL1Loss": _elementwise("input", "target"),
+    "HuberLoss": _elementwise("input", "target", "weight"),
+    "KlDivLoss": _elementwise("input", "target"),
+    "PoissonNllLoss": _elementwise("input", "target"),
+    "GaussianNllLoss": _elementwise("input", "target", variance_values=Cut.LEFT_BROADCAST),
+    "NllLoss": _rowwise("input", "target"),
+    "CrossEntropyLoss": _rowwise("input", "class_indices", "class_probabilities"),
+    "BceLoss": _elementwise("input", "target", weight=Cut.RIGHT_BROADCAST),
+    "BceWithLogitsLoss": _elementwise("input", "target", weight=Cut.RIGHT_BROADCAST, pos_weight=Cut.RIGHT_BROADCAST),
+    "SoftMarginLoss": _elementwise("input", "target"),
+    "MultiMarginLoss": _rowwise("input", "target"),
+    "MultiLabelMarginLoss": _rowwise("input", "target"),
+    "MultiLabelSoftMarginLoss": Rule("input", {"input": Cut.ROWS, "target": Cut.ROWS, "weight": Cut.RIGHT_BROADCAST}, row_rank=1),
+    "MarginRankingLoss": _elementwise("input1", "input2", "target"),
+    "HingeEmbeddingLoss": _elementwise("input", "target"),
+    "CosineEmbeddingLoss": _rowwise("input1", "input2", "target"),
+    "TripletMarginLoss": _TRIPLET,
+    "TripletMarginWithDistanceLoss": _TRIPLET,
+    "CtcLoss": Rule(
+        "log_probs",
+        {
+            "log_probs": Cut.ROWS_AFTER_TIME,
+            "padded_targets": Cut.ROWS,
+            "concatenated_targets": Cut.CONCATENATED,
+            "input_lengths": Cut.ITEMS,
+            "target_lengths": Cut.ITEMS,
+        },
+        row_rank=2,
+        one_axis=True,
+        lengths="target_lengths",
+    ),
+    "AdaptiveLogSoftmaxWithLoss": _rowwise("input", "target"),
+    "LinearCrossEntropyLoss": _rowwise("input", "class_indices", "class_probabilities"),
+}
+
+
+def parts_needed(request: Request, limit: int) -> int:
+    """Into how many parts a request above `limit` bytes must be cut. Raises TooLargeError where that is in vain.
+
+    Parts may still be too large, where rows are of unequal length or one row is too large by itself: cut them again.
+    """
+    axis, rows = _batch(request)
+    rest = {name: value for name, value in request.fields.items() if not _is_cut(request, name, axis)}
+    whole = dataclasses.replace(request, fields=rest).nbytes
+    room = limit - whole - 128 * len(request.fields)
+    if room <= 0:
+        raise _uncuttable(request, f"{', '.join(rest)} must go with every part, and {limit} bytes are allowed")
+    rows_a_part = room * rows // (request.nbytes - whole)
+    return math.ceil(rows / max(1, rows_a_part))
+
+
+def cut(request: Request, parts: int) -> list[Request]:
+    """The request in that many parts of about equal size, as views; fewer where it has fewer rows.
+
+    Raises TooLargeError where it cannot be cut, and InvalidArgumentError where its tensors do not go together.
+    """
+    axis, rows = _batch(request)
+    edges = sorted({rows * i // parts for i in range(parts + 1)})
+    columns = {name: _pieces(request, name, axis, rows, edges) for name in request.fields}
+    return [dataclasses.replace(request, fields={name: next(pieces) for name, pieces in columns.items()}) for _ in range(len(edges) - 1)]
+
+
+def merge(request: Request, results: Sequence[LossResult]) -> LossResult:
+    """The result of the request, from those of its parts in their order."""
+    totals = Totals()
+    for result in results:
+        totals.add(result)
+    denominator = totals.mean_denominator
+    if request.reduction == "batchmean":  # the parts' sum is the first extent only where that is what was cut
+        denominator = float(request.fields[RULES[request.rpc].lead].array.shape[0])
+    if request.reduction == "none":
+        value: Any = np.concatenate([result.value for result in results], axis=_batch(request)[0])
+    elif request.reduction == "batchmean":
+        value = totals.mean_numerator / denominator
+    else:
+        value = totals.value(request.reduction)
+    executions = [result.execution for result in results]
+    return LossResult(
+        value=value,
+        sum=totals.sum,
+        mean_numerator=totals.mean_numerator,
+        mean_denominator=denominator,
+        element_count=totals.element_count,
+        ignored_count=totals.ignored_count,
+        execution=Execution(
+            queue_seconds=max(execution.queue_seconds for execution in executions),
+            compute_seconds=sum(execution.compute_seconds for execution in executions),
+            calls_in_batch=max(execution.calls_in_batch for execution in executions),
+            device=executions[0].device,
+        ),
+    )
+
+
+def too_large(request: Request, limit: int) -> TooLargeError:
+    """The error for a request above a limit of this side."""
+    metadata = {"limit_bytes": str(limit), "actual_bytes": str(request.nbytes)}
+    message = f"the {request.rpc} request has {request.nbytes} bytes; {limit} are allowed: split the batch"
+    return TooLargeError(ErrorDetails("RESOURCE_EXHAUSTED", message, "REQUEST_TOO_LARGE", metadata=metadata))
+
+
+def parts_asked_for(error: LossdError) -> int | None:
+    """Into how many parts a server that refused a request as too large would have it cut; None where that is not why."""
+    for name, limit in error.metadata.items():
+        if name.startswith("limit_"):
+            actual = float(error.metadata.get(f"actual_{name.removeprefix('limit_')}", 0))
+            return max(2, math.ceil(actual / max(1.0, float(limit))))
+    # gRPC itself refused the request or the answer, and says no more than this.
+    return 2 if "larger than max" in error.message else None
+
+
+# Implementation details follow.
+
+
+def _batch(request: Request) -> tuple[int, int]:
+    """The extent along which to cut, and how many rows it has. Raises TooLargeError where there is none."""
+    rule = RULES[request.rpc]
+    shape = request.fields[rule.lead].array.shape
+    first = int(rule.fields[rule.lead] is Cut.ROWS_AFTER_TIME)
+    batch = shape[first : first + 1] if rule.one_axis and len(shape) > rule.row_rank else shape[first : max(0, len(shape) - rule.row_rank)]
+    for axis, extent in enumerate(batch):
+        if extent > 1:
+            return axis, extent
+    why = "it is a single row" if batch else f"{rule.lead} of shape {list(shape)} has no batch dimension"
+    raise _uncuttable(request, why)
+
+
+def _uncuttable(request: Request, why: str) -> TooLargeError:
+    message = f"the {request.rpc} request is too large, and it cannot be split: {why}"
+    return TooLargeError(ErrorDetails("RESOURCE_EXHAUSTED", message, "REQUEST_TOO_LARGE"))
+
+
+def _axis_of(request: Request, name: str, axis: int) -> int | None:
+    """The extent along which a tensor is cut, None where it goes with every part."""
+    rule = RULES[request.rpc]
+    how = rule.fields.get(name)
+    shape = request.fields[name].array.shape
+    if how is Cut.ROWS:
+        return axis
+    if how is Cut.ROWS_AFTER_TIME:
+        return axis + 1
+    if how is Cut.RIGHT_BROADCAST:
+        axis -= request.fields[rule.lead].array.ndim - len(shape)
+    elif how is not Cut.LEFT_BROADCAST:
+        return None
+    return axis if 0 <= axis < len(shape) and shape[axis] != 1 else None
+
+
+def _is_cut(request: Request, name: str, axis: int) -> bool:
+    how = RULES[request.rpc].fields.get(name)
+    if how is None:
+        return False
+    return how in (Cut.ITEMS, Cut.CONCATENATED) or _axis_of(request, name, axis) is not None
+
+
+def _pieces(request: Request, name: str, axis: int, rows: int, edges: list[int]) -> Iterator[Any]:
+    """One value of a field for each part."""
+    value = request.fields[name]
+    if not _is_cut(request, name, axis):
+        return iter([value] * (len(edges) - 1))
+    rule = RULES[request.rpc]
+    how = rule.fields[name]
+    if how is Cut.ITEMS:
+        _check(name, len(value), rows)
+        return (value[start:end] for start, end in pairwise(edges))
+    if how is Cut.CONCATENATED:
+        ends = [0, *accumulate(request.fields[rule.lengths])]
+        _check(rule.lengths, len(ends) - 1, rows)
+        _check(name, value.array.size, ends[-1])
+        along, edges = 0, [ends[edge] for edge in edges]
+    else:
+        along = _axis_of(request, name, axis) or 0
+        _check(name, value.array.shape[along] if value.array.ndim > along else 0, rows)
+    index = (slice(None),) * along
+    return (Values(value.member, value.array[(*index, slice(start, end))]) for start, end in pairwise(edges))
+
+
+def _check(name: str, found: int, expected: int) -> None:
+    if found != expected:
+        description = f"has {found} where {expected} are expected"
+        violations = (FieldViolation(name, description),)
+        raise InvalidArgumentError(ErrorDetails("INVALID_ARGUMENT", f"{name}: {description}", "SHAPE_MISMATCH", violations))

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ScoreStream that the tasks of an AsyncClient share. What is sent when is the Outbox's affair."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from lossd._calls import Encoded
+from lossd._errors import CallCancelledError, DeadlineError, ErrorDetails
+from lossd._outbox import Alone, Outbox
+
+
+class TaskStream:
+    """Opened by the first call, and by the next one after it broke. `open_rpc` begins the RPC. Use on one event loop."""
+
+    def __init__(self, open_rpc: Callable[[], Any]) -> None:
+        self._open_rpc = open_rpc
+        self._outbox: Outbox[asyncio.Future[Any]] = Outbox()
+        self._filled = asyncio.Event()
+        self._session: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def score(self, call: Encoded, deadline: float | None) -> Any:
+        """The LossResponse twin of a call. Raises LossdError, or Alone."""
+        if self._closed:
+            raise _closed()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        id_ = self._outbox.add(future, call, deadline)
+        self._filled.set()
+        if self._session is None:
+            self._session = loop.create_task(self._run(), name="lossd-stream")
+        timer = None if deadline is None else loop.call_later(max(0.0, deadline - time.monotonic()), _expire, future)
+        try:
+            return await future
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._outbox.cancel(id_)  # nothing, where it was answered
+            if self._outbox:
+                self._filled.set()
+
+    async def close(self) -> None:
+        """Ends the stream; calls on it raise CallCancelledError."""
+        self._closed = True
+        for future in self._outbox.clear():
+            _settle(future, _closed())
+        if self._session is not None:
+            self._session.cancel()
+            await asyncio.wait([self._session])
+
+    # Implementation details follow.
+
+    async def _run(self) -> None:
+        """One RPC, from its opening to its end."""
+        try:
+            rpc = self._open_rpc()
+            writer = asyncio.create_task(self._write(rpc), name="lossd-stream-writer")
+            try:
+                async for message in rpc:
+                    for future, outcome in self._outbox.answer(message):
+                        _settle(future, outcome)
+            finally:
+                writer.cancel()
+                rpc.cancel()
+        except grpc.RpcError:
+            pass  # whatever it is, each call meets it on its own
+        finally:
+            self._session = None
+            for future in self._outbox.clear():
+                _settle(future, Alone())
+
+    async def _write(self, rpc: Any) -> None:
+        try:
+            while True:
+                await self._filled.wait()
+                self._filled.clear()
+                while self._outbox:
+                    await rpc.write(self._outbox.take(time.monotonic()))
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            pass  # the RPC has ended, which its reader sees too
+        finally:
+            rpc.cancel()
+
+
+def _settle(future: "asyncio.Future[Any]", outcome: Any) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _expire(future: "asyncio.Future[Any]") -> None:
+    _settle(future, DeadlineError(ErrorDetails("DEADLINE_EXCEEDED", "no answer within the call's timeout")))
+
+
+def _closed() -> CallCancelledError:
+    return CallCancelledError(ErrorDetails("CANCELLED", "the client was closed"))
