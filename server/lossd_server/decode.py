@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Request message -> Arguments. The schema says what a request holds; only set fields are visited."""
 
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -19,13 +20,22 @@ def parse(message_name: str, payload: bytes | memoryview) -> Any:
         raise MessageMalformed("", f"the bytes are not a lossd.v1.{message_name}") from None
 
 
-def decode(spec: LossSpec, message: Any) -> Arguments:
-    """The arguments of a request, given as the twin of its message. Raises InvalidArgument, naming the field."""
+def decode(spec: LossSpec, message: Any, public: Callable[[], Any] | None = None) -> Arguments:
+    """The arguments of a request, given as the twin of its message. Raises InvalidArgument, naming the field.
+
+    `public` parses the original bytes with the public class. It is called only for values that a twin cannot read: elements
+    that are not packed, or bools other than 0 and 1. Without it they come from the twin, which has forgotten how packed and
+    single elements of one field followed each other.
+    """
     try:
         return _read(spec.arguments, message, "", public=False)
     except Unpacked:
-        whole = _twins.public(f"{spec.rpc}Request").FromString(message.SerializeToString())
-        return _read(spec.arguments, whole, "", public=True)
+        pass
+    try:
+        whole = _twins.public(f"{spec.rpc}Request").FromString(message.SerializeToString()) if public is None else public()
+    except DecodeError:
+        raise MessageMalformed("", f"the bytes are not a lossd.v1.{spec.rpc}Request") from None
+    return _read(spec.arguments, whole, "", public=True)
 
 
 def _read(known: "dict[str, Argument] | Any", message: Any, prefix: str, *, public: bool) -> Arguments:

@@ -90,6 +90,11 @@ class Unpacked(Exception):  # noqa: N818 - a signal, not a failure
     """The twin could not read this tensor's values; the message must be parsed with its public class."""
 
 
+def _is_canonical(payload: bytes) -> bool:
+    """Whether bools are the bytes 0 and 1. Protobuf also allows any other varint for true."""
+    return not payload or bool(np.frombuffer(payload, np.uint8).max() <= 1)
+
+
 def decode_tensor(message: Any, field: str, *, public: bool = False) -> Array:
     """The array of a Tensor message, through its twin, or its public class where `public`.
 
@@ -114,13 +119,14 @@ def decode_tensor(message: Any, field: str, *, public: bool = False) -> Array:
     else:
         chunks = values.values
         payload = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if len(payload) != expected_bytes or (dtype is BOOL and payload and max(payload) > 1):
+        wrong = len(payload) != expected_bytes or (dtype is BOOL and not _is_canonical(payload))
+        # Where a chunk ends within an element, the public class would refuse the whole message, without naming the field.
+        if wrong and not any(len(chunk) % dtype.itemsize for chunk in chunks):
             raise Unpacked
     if len(payload) != expected_bytes:
         raise TensorByteLengthMismatch(
             field,
-            f"shape {list(shape)} of {dtype.name} takes {expected_bytes} bytes, "
-            f"but the payload has {len(payload)} bytes",
+            f"shape {list(shape)} of {dtype.name} takes {expected_bytes} bytes, but the payload has {len(payload)} bytes",
         )
     return Array(dtype, shape, payload)
 
