@@ -19,7 +19,7 @@ equal parameters: each pays for a digest of them.
     merged, tile of 128            10.5         283.3   0
     merged, no tile                 9.7         282.5   0
 
-The digest costs nine times the computation, so these losses compute alone. Tiles would pay for parameters that the server
+The digest alone costs ten times the computation, so these losses compute alone. Tiles would pay for parameters that the server
 already holds. Without a tile the bits change: with --rows 1, in most rows.
 """
 
