@@ -2,16 +2,26 @@
 """`python -m lossd_server`: the server with settings from the environment. `lossd serve` adds flags."""
 
 import asyncio
+import os
 
 from lossd_server import log
 from lossd_server.config import Settings
-from lossd_server.server import Server
+from lossd_server.server import DeviceGoneError, Server
+
+# The device was lost for good: whoever supervises the process starts it again. Taken from sysexits.h: an internal error.
+EXIT_DEVICE_GONE = 70
 
 
 def run(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises OSError or ValueError where it cannot start."""
+    """Serves until SIGTERM or SIGINT. Raises OSError or ValueError where it cannot start.
+
+    Ends the process with EXIT_DEVICE_GONE where the device was lost for good.
+    """
     log.configure(settings.log_level)
-    asyncio.run(_run(settings))
+    try:
+        asyncio.run(_run(settings))
+    except DeviceGoneError:
+        os._exit(EXIT_DEVICE_GONE)  # at once: destructors would wait for a device that does not answer
 
 
 async def _run(settings: Settings) -> None:

@@ -29,7 +29,19 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(64 * _MIB, ge=1, description="Most bytes of tensors in one batch.")
     max_batch_elements: int = Field(16 * _MIB, ge=1, description="Most elements of the largest tensors in one batch.")
     max_queue_bytes: int = Field(512 * _MIB, ge=1, description="Most bytes of tensors that wait; further calls are answered UNAVAILABLE.")
-    drain_seconds: float = Field(10.0, ge=0, description="At SIGTERM: time for accepted calls to complete.")
+    max_in_flight_bytes: int = Field(
+        1024 * _MIB,
+        ge=1,
+        description="Most bytes of requests between arrival and answer, answers included; further requests are answered UNAVAILABLE.",
+    )
+    stuck_batch_seconds: float = Field(
+        60.0, gt=0, description="A batch that takes longer, and 20 times its estimate, is given up, and the device with it."
+    )
+    probe_interval_seconds: float = Field(10.0, gt=0, description="How often readiness computes a known loss on the device.")
+    drain_delay_seconds: float = Field(
+        0.0, ge=0, description="At SIGTERM: time to go on serving while health checks say NOT_SERVING and load balancers notice."
+    )
+    drain_seconds: float = Field(10.0, ge=0, description="After that: time for accepted calls to complete.")
     reflection: bool = Field(True, description="Serve gRPC reflection.")
     log_level: str = Field("info", description="debug, info, warning or error.")
 

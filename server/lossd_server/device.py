@@ -2,6 +2,8 @@
 """A device and its one thread: batches in, one result for each call out.
 
 Isolation: when a kernel raises for a batch, each of its calls is run once alone, and only those that raise again fail.
+A device is lost when its thread died, when a batch never ends, or when a CUDA context no longer computes. Who waits for the
+batch notices; see Dispatcher.
 """
 
 import queue
@@ -18,6 +20,7 @@ from lossd_server.memory import HostMemory, Memory, memory_of
 from lossd_server.validate import Call
 
 Results = list[Answer | CallError]
+Done = Callable[[Results | None], None]  # None: the device was lost
 
 # Above this estimated time on one thread, a batch is worth the fork and join of the intra-op threads (about a millisecond).
 _PARALLEL_ABOVE_SECONDS = 4e-3
@@ -53,6 +56,12 @@ def run(calls: Sequence[Call], memory: Memory) -> Results:
     return [result for call in calls for result in run([call], memory)]
 
 
+def check_context(device: torch.device) -> None:
+    """Raises where a CUDA device no longer computes: after some errors of a kernel its context fails for ever."""
+    if device.type == "cuda":
+        torch.ones(1, device=device).sum().item()
+
+
 class Device:
     """One device. `run_inline` computes on the caller's thread, `start` on the device's own; never both at a time."""
 
@@ -61,9 +70,9 @@ class Device:
         self.name = str(device)
         self._intra_op_threads = intra_op_threads
         self._inline_memory = HostMemory()
-        self._work: queue.SimpleQueue[tuple[Sequence[Call], Callable[[Results], None]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._loop, name=f"lossd-{self.name}", daemon=True)
-        self._thread.start()
+        self._threads_left = 2 if self.is_cpu else 1
+        self._is_lost = False
+        self._start_thread()
 
     @property
     def is_cpu(self) -> bool:
@@ -76,21 +85,54 @@ class Device:
             torch.set_num_threads(1)  # of the calling thread
         return run(calls, self._inline_memory)
 
-    def start(self, calls: Sequence[Call], done: Callable[[Results], None]) -> None:
-        """Computes on the device's thread, which then calls `done`."""
+    def start(self, calls: Sequence[Call], done: Done) -> None:
+        """Computes on the device's thread, which then calls `done`, with None where the device is lost."""
         self._work.put((calls, done))
 
-    def close(self) -> None:
-        """Ends the thread after the work it has."""
-        self._work.put(None)
-        self._thread.join()
+    def rebuild(self) -> bool:
+        """Abandons the thread with whatever it computes, and starts another. False where that is no use: the process must go.
 
-    def _loop(self) -> None:
-        memory = memory_of(self.torch_device)
-        while (work := self._work.get()) is not None:
-            calls, done = work
-            self._set_threads(calls)
-            done(run(calls, memory))
+        A thread is replaced once. One that never returns keeps its core and its memory, so a second one would be one too
+        many; and a CUDA context that is poisoned or hangs does so for every thread of the process.
+        """
+        self._work.put(None)  # should the thread return after all, it ends
+        if not self._threads_left:
+            self._is_lost = True
+            return False
+        self._start_thread()
+        return True
+
+    def close(self) -> None:
+        """Ends the thread after the work it has, for which it waits unless the device is lost for good."""
+        self._work.put(None)
+        if not self._is_lost:
+            self._thread.join()
+
+    # Implementation details follow.
+
+    def _start_thread(self) -> None:
+        self._threads_left -= 1
+        self._work: queue.SimpleQueue[tuple[Sequence[Call], Done] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._loop, args=(self._work,), name=f"lossd-{self.name}", daemon=True)
+        self._thread.start()
+
+    def _loop(self, work: "queue.SimpleQueue[tuple[Sequence[Call], Done] | None]") -> None:
+        memory: Memory | None = None
+        while (item := work.get()) is not None:
+            calls, done = item
+            try:
+                memory = memory or memory_of(self.torch_device)
+                self._set_threads(calls)
+                results: Results | None = run(calls, memory)
+                if any(isinstance(result, KernelFailure) for result in results or ()):
+                    check_context(self.torch_device)
+            except BaseException as error:  # noqa: BLE001 - whatever it was, somebody waits for an answer
+                _log.critical("device_thread_failed", device=self.name, error=type(error).__name__)
+                results = None
+            done(results)
+            if results is None:
+                return
+            del item, calls, done, results  # or they would live until the next batch
 
     def _set_threads(self, calls: Sequence[Call]) -> None:
         # A single row stays on one thread: torch sums one long row in two passes across threads, several rows each in one,

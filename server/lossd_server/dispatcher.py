@@ -4,25 +4,38 @@
 Everything here runs on the event loop; only Device computes elsewhere. A device computes one batch at a time: while it is
 busy, calls gather in the coalescer. On a CPU a batch that is cheaper than a hop to another thread is computed at once, on
 the loop, together with whatever was decoded by then.
+
+A device is lost when its thread says so or when a batch takes far longer than it may. The calls of that batch fail; a device
+that can be rebuilt goes on with what is queued, and otherwise everything queued fails and so does whatever comes later.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import structlog
 
 from lossd_server.batch import Answer, answer_empty
 from lossd_server.coalescer import Coalescer, Full, Ticket
 from lossd_server.device import Device, Results
-from lossd_server.errors import CallError, Cancelled, DeadlineExceeded, QueueFull
+from lossd_server.errors import CallError, Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
 from lossd_server.validate import Call
 
 # A batch whose estimated time is below this stays on the event loop: two thread switches and the fight for the interpreter
 # lock cost about as much (tests/bench/).
 INLINE_BELOW_SECONDS = 300e-6
 
+# What a queued call takes besides its tensors, so that a flood of tiny calls is bounded too.
+OVERHEAD_BYTES = 4096
+
+_STUCK_TIMES_ESTIMATE = 20
 _RETRY_AFTER_SECONDS = 0.1
+
+_log = structlog.get_logger("lossd.dispatcher")
 
 
 class Execution(NamedTuple):
@@ -83,6 +96,15 @@ class _Pending:
     arrived_at: float
 
 
+@dataclass(slots=True, eq=False)
+class _Running:
+    """The batch on the device's thread, and the timer that ends our patience."""
+
+    batch: list[_Pending]
+    started_at: float
+    overdue: asyncio.TimerHandle | None = None
+
+
 class BatchObserver(Protocol):
     """What the metrics want to know of every batch."""
 
@@ -100,12 +122,21 @@ class Dispatcher:
         observer: BatchObserver,
         *,
         clock: Callable[[], float] = time.monotonic,
+        stuck_batch_seconds: float = 60.0,
+        on_device_lost: Callable[[bool], None] | None = None,
     ) -> None:
+        """A batch is given up after `stuck_batch_seconds`, or 20 times its estimate where that is more.
+
+        `on_device_lost` is told, on the event loop, whether the device was rebuilt; if not, this dispatcher computes nothing more.
+        """
         self._coalescer = coalescer
         self._device = device
         self._observer = observer
         self._clock = clock
-        self._busy = False
+        self._stuck_batch_seconds = stuck_batch_seconds
+        self._on_device_lost = on_device_lost
+        self._running: _Running | None = None
+        self._lost = False
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
@@ -121,6 +152,8 @@ class Dispatcher:
                 submission.settle(index, DeadlineExceeded("the deadline had passed when the call arrived"))
             elif not call.values_count:
                 submission.settle(index, Success(answer_empty(call), Execution(0.0, 0.0, 0, self._device.name)))
+            elif self._lost:
+                submission.settle(index, _device_unavailable())
             else:
                 self._enqueue(_Pending(submission, index, call, now), now, deadline, caller)
         self._pump(now)
@@ -131,6 +164,13 @@ class Dispatcher:
             pending = ticket.item
             if pending is not None and self._coalescer.cancel(ticket):
                 pending.submission.settle(pending.index, Cancelled("cancelled by the caller"))
+
+    def abandon(self, error: Callable[[], CallError]) -> None:
+        """Takes everything queued out; each call is settled with an error of its own."""
+        while self._coalescer.queued_calls:
+            for pending in self._coalescer.poll(-math.inf).batch:
+                pending.submission.settle(pending.index, error())
+        self._pump(self._clock())
 
     async def drained(self) -> None:
         """Until nothing is queued or being computed."""
@@ -155,7 +195,7 @@ class Dispatcher:
                 pending,
                 now,
                 key=call.key,
-                nbytes=call.nbytes,
+                nbytes=call.nbytes + OVERHEAD_BYTES,
                 elements=call.elements,
                 cost_seconds=call.cost_seconds,
                 deadline=deadline,
@@ -169,7 +209,7 @@ class Dispatcher:
 
     def _pump(self, now: float) -> None:
         """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""
-        while not self._busy and self._coalescer.queued_calls:
+        while self._running is None and self._coalescer.queued_calls:
             poll = self._coalescer.poll(now)
             self._settle_expired(poll.expired)
             if not poll.batch:
@@ -177,7 +217,7 @@ class Dispatcher:
             self._compute(poll.batch)
             now = self._clock()
         self._arm(now)
-        if self._busy or self._coalescer.queued_calls:
+        if self._running is not None or self._coalescer.queued_calls:
             self._idle.clear()
         else:
             self._idle.set()
@@ -188,18 +228,42 @@ class Dispatcher:
         if self._device.is_cpu and sum([call.cost_seconds for call in calls]) < INLINE_BELOW_SECONDS:
             self._settle(batch, self._device.run_inline(calls), started_at, self._clock())
             return
-        self._busy = True
+        self._running = running = _Running(batch, started_at)
         loop = asyncio.get_running_loop()
+        patience = max(self._stuck_batch_seconds, _STUCK_TIMES_ESTIMATE * sum([call.cost_seconds for call in calls]))
+        running.overdue = loop.call_later(patience, self._finished, running, None, started_at)
 
-        def done(results: Results) -> None:
-            loop.call_soon_threadsafe(self._finished, batch, results, started_at, self._clock())
+        def done(results: Results | None) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(self._finished, running, results, self._clock())
 
         self._device.start(calls, done)
 
-    def _finished(self, batch: list[_Pending], results: Results, started_at: float, ended_at: float) -> None:
-        self._busy = False
-        self._settle(batch, results, started_at, ended_at)
+    def _finished(self, running: _Running, results: Results | None, ended_at: float) -> None:
+        if running is not self._running:
+            return  # the device was given up before it came back
+        assert running.overdue is not None
+        running.overdue.cancel()
+        self._running = None
+        if results is None:
+            self._lose(running)
+        else:
+            self._settle(running.batch, results, running.started_at, ended_at)
         self._pump(self._clock())
+
+    def _lose(self, running: _Running) -> None:
+        batch = running.batch
+        rebuilt = self._device.rebuild()
+        _log.critical("device_lost", device=self._device.name, calls=len(batch), loss=batch[0].call.spec.name, rebuilt=rebuilt)
+        for pending in batch:
+            # A call that was alone may be the cause, and must not be tried elsewhere; of several at most one is.
+            error = DeviceLost(pending.call.spec.rpc) if len(batch) == 1 else _device_unavailable()
+            pending.submission.settle(pending.index, error)
+        if not rebuilt:
+            self._lost = True
+            self.abandon(_device_unavailable)
+        if self._on_device_lost is not None:
+            self._on_device_lost(rebuilt)
 
     def _settle(self, batch: list[_Pending], results: Results, started_at: float, ended_at: float) -> None:
         for pending, result in zip(batch, results, strict=True):
@@ -229,3 +293,7 @@ class Dispatcher:
         now = self._clock()
         self._settle_expired(self._coalescer.expire(now))
         self._pump(now)
+
+
+def _device_unavailable() -> DeviceUnavailable:
+    return DeviceUnavailable("the device was lost; try again", retry_after_seconds=1.0)

@@ -10,11 +10,11 @@
     ├─ TooLarge                   never fits; split the request
     │   └─ RequestTooLarge, ResponseTooLarge, WorkspaceTooLarge; OperationsTooLarge beside them
     ├─ Unavailable                retry after `retry_after_seconds`
-    │   └─ QueueFull, ShuttingDown
+    │   └─ QueueFull, InFlightFull, ShuttingDown, DeviceUnavailable
     ├─ Unauthenticated            no token, or an unknown one
     ├─ DeadlineExceeded           expired before its computation began
     ├─ Cancelled                  the caller is gone
-    └─ KernelFailure              ours: "this is a bug"
+    └─ KernelFailure, DeviceLost  ours: "this is a bug"
 
 Messages say what was expected and what was found in shapes, types and counts: never data, paths or tracebacks.
 """
@@ -173,6 +173,18 @@ class QueueFull(Unavailable):
     reason = "QUEUE_FULL"
 
 
+class InFlightFull(Unavailable):
+    """The requests that are being read, wait, or are being answered hold as many bytes as they may."""
+
+    reason = "IN_FLIGHT_FULL"
+
+
+class DeviceUnavailable(Unavailable):
+    """The device was lost while the call shared a batch with others, or waited: another try will be well."""
+
+    reason = "DEVICE_UNAVAILABLE"
+
+
 class ShuttingDown(Unavailable):
     """The server drains; another replica will answer."""
 
@@ -208,3 +220,13 @@ class KernelFailure(CallError):
 
     def __init__(self, loss: str) -> None:
         super().__init__(f"{loss} failed inside the server; this is a bug, please report it with the shapes of the request")
+
+
+class DeviceLost(CallError):
+    """The device died of, or never came back from, a batch of this call alone. Not to be tried again: it may be the cause."""
+
+    code = "INTERNAL"
+    reason = "DEVICE_LOST"
+
+    def __init__(self, loss: str) -> None:
+        super().__init__(f"the device was lost while it computed {loss}; this is a bug, please report it with the shapes of the request")

@@ -5,6 +5,7 @@ Errors become a status with google.rpc details: ErrorInfo always, BadRequest for
 grpc-retry-pushback-ms trailer for overload.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -13,27 +14,30 @@ import grpc
 import structlog
 from google.rpc import error_details_pb2, status_pb2
 
+from lossd_server.admission import Admission
 from lossd_server.errors import CallError, Cancelled, InvalidArgument, Unavailable
 from lossd_server.metrics import Metrics
 from lossd_server.service import Method
 
 ERROR_DOMAIN = "lossd"
 
+# Answers above this count as in flight until their caller has taken them.
+_LARGE_ANSWER_BYTES = 64 << 10
+
 _log = structlog.get_logger("lossd.front")
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def unary_handlers(service: str, methods: Mapping[str, Method], metrics: Metrics) -> grpc.GenericRpcHandler:
+def unary_handlers(service: str, methods: Mapping[str, Method], metrics: Metrics, admission: Admission) -> grpc.GenericRpcHandler:
     """A generic handler for the unary methods of one service."""
-    handlers = {
-        name: grpc.unary_unary_rpc_method_handler(_unary(service, name, method, metrics))  # type: ignore[arg-type]
-        for name, method in methods.items()
+    handlers: dict[str, Any] = {
+        name: grpc.unary_unary_rpc_method_handler(_unary(service, name, method, metrics, admission)) for name, method in methods.items()
     }
     return grpc.method_handlers_generic_handler(service, handlers)
 
 
-def _unary(service: str, name: str, method: Method, metrics: Metrics) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def _unary(service: str, name: str, method: Method, metrics: Metrics, admission: Admission) -> Callable[[bytes, Context], Awaitable[bytes]]:
     observe = metrics.rpc("unary", service, name)
 
     async def handle(message: bytes, context: Context) -> bytes:
@@ -41,12 +45,20 @@ def _unary(service: str, name: str, method: Method, metrics: Metrics) -> Callabl
         remaining = context.time_remaining()
         code = "OK"
         try:
-            return await method(message, deadline=None if remaining is None else started_at + remaining)
+            response = await method(message, deadline=None if remaining is None else started_at + remaining)
+            if len(response) > _LARGE_ANSWER_BYTES:
+                unsent = admission.hold(len(response))
+                context.add_done_callback(lambda _: unsent.release())  # type: ignore[arg-type]
+            return response
+        except asyncio.CancelledError:
+            expired = remaining is not None and time.monotonic() - started_at >= remaining
+            code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"
+            raise
         except CallError as error:
             code = error.code
             await abort(context, error)
             raise  # abort never returns
-        except Exception as error:  # noqa: BLE001 - nothing of ours may leak to the caller
+        except Exception as error:  # nothing of ours may leak to the caller
             code = "INTERNAL"
             await abort(context, _internal(name, error))
             raise

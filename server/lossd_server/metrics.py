@@ -33,7 +33,10 @@ class Metrics:
             registry=self.registry,
         )
         self._queue_calls = Gauge("lossd_queue_calls", "Calls that wait for the device.", registry=self.registry)
-        self._queue_bytes = Gauge("lossd_queue_bytes", "Bytes of the tensors of the calls that wait.", registry=self.registry)
+        self._queue_bytes = Gauge("lossd_queue_bytes", "Bytes of the calls that wait.", registry=self.registry)
+        self._in_flight_bytes = Gauge(
+            "lossd_in_flight_bytes", "Bytes of requests between arrival and answer, answers included.", registry=self.registry
+        )
         self._queue_seconds = Histogram(
             "lossd_queue_seconds",
             "From a call's arrival in the queue to the start of its batch, in seconds.",
@@ -53,6 +56,10 @@ class Metrics:
         """Reads the queue's gauges from the queue, at every scrape."""
         self._queue_calls.set_function(queued_calls)
         self._queue_bytes.set_function(queued_bytes)
+
+    def watch_in_flight(self, in_flight_bytes: Callable[[], int]) -> None:
+        """Reads the gauge from the admission, at every scrape."""
+        self._in_flight_bytes.set_function(in_flight_bytes)
 
     def rpc(self, kind: str, service: str, method: str) -> Callable[[str, float], None]:
         """A function (status code, seconds) to call at the end of every RPC of this method."""

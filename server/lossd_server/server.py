@@ -4,6 +4,8 @@
 import asyncio
 import signal
 import threading
+import time
+from contextlib import suppress
 from importlib.metadata import version
 from wsgiref.simple_server import WSGIServer
 
@@ -17,18 +19,28 @@ from prometheus_client import start_http_server
 from lossd.v1 import loss_service_pb2
 from lossd_server import device as devices
 from lossd_server import front
+from lossd_server.admission import Admission
 from lossd_server.coalescer import Coalescer
 from lossd_server.config import Settings
 from lossd_server.device import Device
 from lossd_server.dispatcher import Dispatcher
+from lossd_server.errors import ShuttingDown
+from lossd_server.health import Health, Probe
 from lossd_server.losses import LOSSES
 from lossd_server.metrics import Metrics
 from lossd_server.service import Service
 from lossd_server.validate import Limits
 
+# What health watchers and idle streams get to notice that the server goes, once everything accepted is answered.
+_GOODBYE_SECONDS = 0.5
+
 SERVICE_NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 
 _log = structlog.get_logger("lossd.server")
+
+
+class DeviceGoneError(Exception):
+    """The device was lost and cannot be rebuilt in this process: it must exit, and not as if all were well."""
 
 
 class Server:
@@ -50,15 +62,28 @@ class Server:
             ),
             self._device,
             self._metrics,
+            stuck_batch_seconds=settings.stuck_batch_seconds,
+            on_device_lost=self._device_lost,
         )
+        self._admission = Admission(settings.max_in_flight_bytes)
         self._metrics.watch_queue(lambda: self._dispatcher.queued_calls, lambda: self._dispatcher.queued_bytes)
+        self._metrics.watch_in_flight(lambda: self._admission.in_flight_bytes)
         self._service = Service(
             self._dispatcher,
+            self._admission,
             Limits(settings.max_response_bytes, settings.max_workspace_bytes, settings.max_operations),
             max_request_bytes=settings.max_request_bytes,
             info=self._info(),
         )
-        self._health = health.aio.HealthServicer()
+        self._health_servicer = health.aio.HealthServicer()
+        self._health = Health(
+            self._publish_health,
+            (SERVICE_NAME,),
+            Probe(self._dispatcher, time.monotonic),
+            interval_seconds=settings.probe_interval_seconds,
+            timeout_seconds=settings.stuck_batch_seconds,
+        )
+        self._device_gone = False
         self._grpc = self._build_front()
         self._admin: tuple[WSGIServer, threading.Thread] | None = None
 
@@ -70,23 +95,36 @@ class Server:
             self._admin = start_http_server(port, host, registry=self._metrics.registry)
             self.admin_address = f"{host}:{self._admin[0].server_port}"
         await self._grpc.start()
-        await self._set_serving(True)
+        await self._health.start()
         _log.info("serving", address=self.address, admin_address=self.admin_address, device=self._device.name)
 
     async def serve(self) -> None:
-        """Serves until SIGTERM or SIGINT, then drains and stops."""
+        """Serves until SIGTERM or SIGINT, then drains and stops. Raises DeviceGoneError after the device was lost for good."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop_requested.set)
         await self._stop_requested.wait()
         await self.stop()
+        if self._device_gone:
+            raise DeviceGoneError
 
     async def stop(self) -> None:
-        """Drains: not serving for health checks, no new calls, every accepted call answered within drain_seconds."""
+        """Says that it is not ready, serves on for drain_delay_seconds, refuses new calls, and answers every accepted one.
+
+        What is not answered within drain_seconds fails as UNAVAILABLE.
+        """
+        settings = self._settings
         _log.info("draining", queued_calls=self._dispatcher.queued_calls)
-        await self._set_serving(False)
+        await self._health.drain()
+        if not self._device_gone:
+            await asyncio.sleep(settings.drain_delay_seconds)
         self._service.drain()
-        await self._grpc.stop(self._settings.drain_seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(settings.drain_seconds):
+                await self._admission.idle()
+        self._dispatcher.abandon(lambda: ShuttingDown("the server was stopped before the call's turn came", retry_after_seconds=0.1))
+        await self._grpc.stop(min(_GOODBYE_SECONDS, settings.drain_seconds))
+        await self._health.stop()
         self._device.close()
         if self._admin is not None:
             self._admin[0].shutdown()
@@ -105,8 +143,8 @@ class Server:
                 ("grpc.so_reuseport", 0),
             ]
         )
-        server.add_generic_rpc_handlers((front.unary_handlers(SERVICE_NAME, self._service.methods(), self._metrics),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers((front.unary_handlers(SERVICE_NAME, self._service.methods(), self._metrics, self._admission),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health_servicer, server)
         if settings.reflection:
             names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
@@ -119,10 +157,15 @@ class Server:
             raise OSError(f"cannot listen on {listen}") from None
         return listen if listen.startswith("unix:") else f"{_split_address(listen)[0]}:{port}"
 
-    async def _set_serving(self, serving: bool) -> None:
+    async def _publish_health(self, name: str, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", SERVICE_NAME):
-            await self._health.set(name, status)
+        await self._health_servicer.set(name, status)
+
+    def _device_lost(self, rebuilt: bool) -> None:
+        self._health.device_lost(rebuilt)
+        if not rebuilt:
+            self._device_gone = True
+            self._stop_requested.set()
 
     def _info(self) -> loss_service_pb2.GetServerInfoResponse:
         return loss_service_pb2.GetServerInfoResponse(

@@ -11,6 +11,7 @@ from typing import Any, Final
 from lossd import _twins
 from lossd.v1 import loss_service_pb2
 from lossd_server import wire
+from lossd_server.admission import Admission, Hold
 from lossd_server.decode import decode, parse
 from lossd_server.dispatcher import Dispatcher, Submission, Success
 from lossd_server.errors import CallError, RequestTooLarge, ShuttingDown
@@ -29,9 +30,16 @@ class Service:
     """LossService on bytes."""
 
     def __init__(
-        self, dispatcher: Dispatcher, limits: Limits, *, max_request_bytes: int, info: loss_service_pb2.GetServerInfoResponse
+        self,
+        dispatcher: Dispatcher,
+        admission: Admission,
+        limits: Limits,
+        *,
+        max_request_bytes: int,
+        info: loss_service_pb2.GetServerInfoResponse,
     ) -> None:
         self._dispatcher = dispatcher
+        self._admission = admission
         self._limits = limits
         self._max_request_bytes = max_request_bytes
         self._info = info
@@ -39,22 +47,23 @@ class Service:
 
     async def score(self, spec: LossSpec, message: bytes, *, deadline: float | None = None, caller: str = "") -> bytes:
         """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
-        self._admit(message)
-        name = f"{spec.rpc}Request"
-        call = self.read(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
-        submission = Submission(1)
-        self._dispatcher.submit(submission, ((0, call),), deadline=deadline, caller=caller)
-        if not submission.done:
-            try:
-                await submission.wait()
-            finally:
-                self._dispatcher.cancel(submission)
-        outcome = submission.outcomes[0]
-        if isinstance(outcome, CallError):
-            raise outcome
-        assert outcome is not None
-        response: bytes = encode(outcome).SerializeToString()
-        return response
+        with self.admit(message) as hold:
+            name = f"{spec.rpc}Request"
+            call = self.read(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
+            hold.grow(call.answer_bytes)
+            submission = Submission(1)
+            self._dispatcher.submit(submission, ((0, call),), deadline=deadline, caller=caller)
+            if not submission.done:
+                try:
+                    await submission.wait()
+                finally:
+                    self._dispatcher.cancel(submission)
+            outcome = submission.outcomes[0]
+            if isinstance(outcome, CallError):
+                raise outcome
+            assert outcome is not None
+            response: bytes = encode(outcome).SerializeToString()
+            return response
 
     async def get_server_info(self, message: bytes, *, deadline: float | None = None, caller: str = "") -> bytes:
         """Versions, devices, losses and limits."""
@@ -73,7 +82,8 @@ class Service:
         """From now on every call is answered ShuttingDown; those accepted before are completed."""
         self._draining = True
 
-    def _admit(self, message: bytes) -> None:
+    def admit(self, message: bytes) -> Hold:
+        """Room for a message until the hold is released, after its answer. Raises ShuttingDown, RequestTooLarge or InFlightFull."""
         if self._draining:
             raise ShuttingDown("the server is shutting down; another replica will answer", retry_after_seconds=0.1)
         if len(message) > self._max_request_bytes:
@@ -82,6 +92,7 @@ class Service:
                 limit=self._max_request_bytes,
                 actual=len(message),
             )
+        return self._admission.admit(len(message))
 
 
 def encode(success: Success) -> Any:

@@ -63,6 +63,11 @@ class Call:
         """Elements of the unreduced loss."""
         return self.arrangement.rows * self.arrangement.values_per_row
 
+    @property
+    def answer_bytes(self) -> int:
+        """Of the unreduced values, where they are the answer."""
+        return self.values_count * (8 if self.double else 4) if self.reduction == NONE else 0
+
 
 def validate(spec: LossSpec, arguments: Arguments, limits: Limits) -> Call:
     """The call that these arguments ask for. Raises the CallError that says what is wrong with them."""

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The budget for everything that the server holds on behalf of its callers, from a message's arrival to its answer.
+
+It bounds memory together with three others: the queue's bytes, the working memory that one request may ask for, and the size
+of a batch, of which there is one at a time. While a request is read and computed, its bytes exist about three times (message,
+tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from lossd_server.errors import InFlightFull
+
+# What an RPC takes besides its message, so that a flood of tiny requests is bounded too.
+OVERHEAD_BYTES = 16 << 10
+
+_RETRY_AFTER_SECONDS = 0.1
+
+
+class Admission:
+    """Counts bytes in flight, and says no. Belongs to one event loop."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.in_flight_bytes = 0
+
+    def admit(self, nbytes: int) -> "Hold":
+        """Room for a message, until it is released. Raises InFlightFull, unless nothing else is in flight."""
+        wanted = nbytes + OVERHEAD_BYTES
+        self._check(wanted)
+        return Hold(self, wanted)
+
+    def hold(self, nbytes: int) -> "Hold":
+        """Counts what is there already and cannot be refused: an answer that its caller is slow to take."""
+        return Hold(self, nbytes)
+
+    async def idle(self) -> None:
+        """Until nothing is in flight."""
+        await self._idle.wait()
+
+    # Implementation details follow.
+
+    def _check(self, wanted: int) -> None:
+        if self.in_flight_bytes and self.in_flight_bytes + wanted > self._max_bytes:
+            raise InFlightFull("the server holds as many requests as it may; try again later", retry_after_seconds=_RETRY_AFTER_SECONDS)
+
+    def _change(self, nbytes: int) -> None:
+        self.in_flight_bytes += nbytes
+        if self.in_flight_bytes:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+
+class Hold:
+    """Bytes that are counted until they are released: at the end of a `with`, or by `release`, once."""
+
+    __slots__ = ("_admission", "_nbytes")
+
+    def __init__(self, admission: Admission, nbytes: int) -> None:
+        self._admission = admission
+        self._nbytes = nbytes
+        admission._change(nbytes)
+
+    def grow(self, nbytes: int) -> None:
+        """Room for more on behalf of the same message, as for its answer. Raises InFlightFull, and then holds what it held."""
+        if self._admission.in_flight_bytes > self._nbytes:  # there are others
+            self._admission._check(nbytes)
+        self._nbytes += nbytes
+        self._admission._change(nbytes)
+
+    def release(self) -> None:
+        """Gives the bytes back; a second time does nothing."""
+        nbytes, self._nbytes = self._nbytes, 0
+        self._admission._change(-nbytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.release()
