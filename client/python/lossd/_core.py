@@ -104,13 +104,15 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
 
     async def _respond(self, call: Encoded, deadline: float | None) -> Any:
         """The LossResponse twin of a call."""
+        left = remaining(deadline)
         if self._coalesce and len(call.message) <= LARGEST_CALL_BYTES:
             try:
                 return await self._post(call, deadline)
             except Alone as alone:
                 if alone.after_seconds:
                     await self._pause(alone.after_seconds, deadline)
-        return _LossResponse.FromString(await self._unary(f"/{SERVICE}/{call.rpc}", call.message, remaining(deadline)))
+                left = remaining(deadline)
+        return _LossResponse.FromString(await self._unary(f"/{SERVICE}/{call.rpc}", call.message, left))
 
     async def _score_parts(self, request: Request, deadline: float | None, refused: TooLargeError) -> LossResult:
         """The result merged from the parts of a request that is too large. Raises `refused` where that is switched off."""
@@ -138,8 +140,8 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
                 outcomes[i] = answer if isinstance(answer, LossdError) else _codec.result(answer)
 
         async def alone(index: int, request: Request) -> None:
-            request.options = {**request.options, "timeout": remaining(deadline)}
             try:
+                request.options = {**request.options, "timeout": remaining(deadline)}
                 outcomes[index] = await self._score(request, True)
             except LossdError as error:
                 outcomes[index] = error
@@ -185,7 +187,12 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
             todo = [i for i in todo if isinstance(outcomes[i], OverloadedError)]
             if not todo or attempt + 1 >= MAX_ATTEMPTS:
                 break
-            await self._pause(max(outcomes[i].retry_after_seconds or 0.0 for i in todo), deadline)
+            try:
+                await self._pause(max(outcomes[i].retry_after_seconds or 0.0 for i in todo), deadline)
+            except LossdError as error:
+                for i in todo:
+                    outcomes[i] = error
+                break
         return outcomes
 
     # What both need.
@@ -197,8 +204,7 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
         """Waits as a server asked to. Raises DeadlineError where the deadline comes first."""
         left = remaining(deadline)
         await self._sleep(seconds if left is None else min(seconds, left))
-        if left is not None and seconds >= left:
-            raise DeadlineError(ErrorDetails("DEADLINE_EXCEEDED", "the deadline passed before the server wanted to be asked again"))
+        remaining(deadline)
 
     def _deadline(self, timeout: float | None) -> float | None:
         return None if timeout is None else time.monotonic() + timeout
@@ -210,5 +216,10 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
 
 
 def remaining(deadline: float | None) -> float | None:
-    """Seconds until the deadline, on time.monotonic's clock; at least 0."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    """Seconds until the deadline, on time.monotonic's clock. Raises DeadlineError where it has passed."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineError(ErrorDetails("DEADLINE_EXCEEDED", "the call's timeout has passed"))
+    return left

@@ -83,6 +83,7 @@ def _serve(settings: "Settings", started: "Future[Any]") -> None:
 
 async def _run(settings: "Settings", started: "Future[Any]") -> None:
     import structlog
+
     from lossd_server import log
     from lossd_server.server import Server
 
