@@ -46,9 +46,16 @@ class SeriesResult:
 class SeriesState:
     """The exact statistics of one series. Can be pickled, so that evaluations of several processes can be merged."""
 
-    loss: str
+    loss: str  # the RPC, as "MseLoss"; empty where only results were added
     reduction: str
     totals: Totals
+
+    def expect(self, loss: str, reduction: str, series: str) -> None:
+        """Raises ValueError where the state holds another loss or reduction than that of this series."""
+        if reduction != self.reduction or (loss and self.loss and loss != self.loss):
+            held, given = f"{self.loss or 'results'} ({self.reduction})", f"{loss or 'results'} ({reduction})"
+            raise ValueError(f"series {series!r}: {given} cannot be merged with {held}")
+        self.loss = self.loss or loss
 
     def result(self) -> SeriesResult:
         """The value and statistics, rounded once."""
@@ -111,9 +118,10 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
         self._waiting_bytes = 0
         self._under_way: deque[tuple[list[tuple[str, Encoded]], Any]] = deque()
 
-    def add(self, result: LossResult, loss: str, *, reduction: str = "mean", series: str = "") -> None:
-        """Updates a series with the result of a call that was made with return_statistics=True, of this loss and any reduction."""
-        self._state(series, loss, reduction).totals.add(result)
+    def add(self, result: LossResult, *, reduction: str = "mean", series: str = "") -> None:
+        """Updates a series with the result of a call that was made with return_statistics=True. That it is of the same loss
+        is the caller's care; `reduction` is the series'."""
+        self._state(series, "", reduction).totals.add(result)
 
     # Implementation details follow.
 
@@ -126,8 +134,7 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
         state = self._series.get(series)
         if state is None:
             state = self._series[series] = SeriesState(loss, reduction, Totals())
-        if (state.loss, state.reduction) != (loss, reduction):
-            raise ValueError(f"series {series!r} holds {state.loss}, {state.reduction}; it cannot take {loss}, {reduction}")
+        state.expect(loss, reduction, series)
         return state
 
     async def _update(self, series: str, request: Request) -> None:
@@ -187,8 +194,7 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
         for name, state in self._series.items():
             if total is None:
                 total = SeriesState(state.loss, state.reduction, Totals())
-            if (state.loss, state.reduction) != (total.loss, total.reduction):
-                raise ValueError(f"series {name!r} holds {state.loss}, {state.reduction}; others hold {total.loss}, {total.reduction}")
+            total.expect(state.loss, state.reduction, name)
             total.totals.merge(state.totals)
         if total is None:
             raise ValueError("the evaluation holds nothing")
