@@ -153,12 +153,18 @@ def values(data: Any, name: str) -> Values:
     array = _to_numpy(data, name)
     if array.dtype.name == "bfloat16":  # ml_dtypes' type has kind "V"
         return Values("bfloat16_values", np.ascontiguousarray(array).view(np.uint16).reshape(array.shape))
-    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    array = array.astype(_WIDENED.get(array.dtype, array.dtype), copy=False)
-    member = _MEMBERS.get(array.dtype)
+    member, dtype = on_the_wire(array.dtype, name)
+    return Values(member, array.astype(dtype, copy=False))
+
+
+def on_the_wire(dtype: np.dtype[Any], name: str) -> tuple[str, np.dtype[Any]]:
+    """The member of Tensor for arrays of this type, and the type that they are converted to. Raises TypeError."""
+    little = dtype.newbyteorder("<")
+    widened = _WIDENED.get(little, little)
+    member = _MEMBERS.get(widened)
     if member is None:
-        raise TypeError(f"{name} has dtype {array.dtype}; it must be float16, bfloat16, float32, float64, an integer type or bool")
-    return Values(member, array)
+        raise TypeError(f"{name} has dtype {dtype}; it must be float16, bfloat16, float32, float64, an integer type or bool")
+    return member, widened
 
 
 def optional(data: Any, name: str) -> Values | None:

@@ -7,13 +7,14 @@ RULES says for every RPC which fields are cut and how; the rest is the same for 
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossd._codec import Execution, LossResult, Request, Values
 from lossd._errors import ErrorDetails, FieldViolation, InvalidArgumentError, LossdError, TooLargeError
@@ -96,8 +97,8 @@ def parts_needed(request: Request, limit: int) -> int:
 
     Parts may still be too large, where rows are of unequal length or one row is too large by itself: cut them again.
     """
-    axis, rows = _batch(request)
-    rest = {name: value for name, value in request.fields.items() if not _is_cut(request, name, axis)}
+    _, rows = _batch(request)
+    rest = {name: request.fields[name] for name in shared_fields(request)}
     whole = dataclasses.replace(request, fields=rest).nbytes
     room = limit - whole - 128 * len(request.fields)
     if room <= 0:
@@ -111,10 +112,34 @@ def cut(request: Request, parts: int) -> list[Request]:
 
     Raises TooLargeError where it cannot be cut, and InvalidArgumentError where its tensors do not go together.
     """
-    axis, rows = _batch(request)
+    _, rows = _batch(request)
     edges = sorted({rows * i // parts for i in range(parts + 1)})
-    columns = {name: _pieces(request, name, axis, rows, edges) for name in request.fields}
-    return [dataclasses.replace(request, fields={name: next(pieces) for name, pieces in columns.items()}) for _ in range(len(edges) - 1)]
+    return list(select(request, [slice(start, end) for start, end in pairwise(edges)]))
+
+
+def select(request: Request, selections: Iterable[slice | NDArray[np.intp]]) -> Iterator[Request]:
+    """The request with only these rows of its batch, once for each selection: slices select views, indices copies.
+
+    Raises as `cut` does.
+    """
+    axis, rows = _batch(request)
+    selectors = {name: _selector(request, name, axis, rows) for name in request.fields}
+    for selection in selections:
+        yield dataclasses.replace(request, fields={name: select(selection) for name, select in selectors.items()})
+
+
+def rows_of(request: Request) -> int | None:
+    """How many rows the batch has along which the request is cut; None where it cannot be."""
+    try:
+        return _batch(request)[1]
+    except TooLargeError:
+        return None
+
+
+def shared_fields(request: Request) -> list[str]:
+    """The names of the fields that go with every part."""
+    axis, _ = _batch(request)
+    return [name for name in request.fields if not _is_cut(request, name, axis)]
 
 
 def merge(request: Request, results: Sequence[LossResult]) -> LossResult:
@@ -209,26 +234,32 @@ def _is_cut(request: Request, name: str, axis: int) -> bool:
     return how in (Cut.ITEMS, Cut.CONCATENATED) or _axis_of(request, name, axis) is not None
 
 
-def _pieces(request: Request, name: str, axis: int, rows: int, edges: list[int]) -> Iterator[Any]:
-    """One value of a field for each part."""
+def _selector(request: Request, name: str, axis: int, rows: int) -> Callable[[Any], Any]:
+    """The function from selected rows to the value of a field for them."""
     value = request.fields[name]
     if not _is_cut(request, name, axis):
-        return iter([value] * (len(edges) - 1))
+        return lambda selection: value
     rule = RULES[request.rpc]
     how = rule.fields[name]
     if how is Cut.ITEMS:
         _check(name, len(value), rows)
-        return (value[start:end] for start, end in pairwise(edges))
+        return lambda selection: value[selection] if isinstance(selection, slice) else [value[row] for row in selection]
     if how is Cut.CONCATENATED:
         ends = [0, *accumulate(request.fields[rule.lengths])]
         _check(rule.lengths, len(ends) - 1, rows)
         _check(name, value.array.size, ends[-1])
-        along, edges = 0, [ends[edge] for edge in edges]
-    else:
-        along = _axis_of(request, name, axis) or 0
-        _check(name, value.array.shape[along] if value.array.ndim > along else 0, rows)
+
+        def concatenated(selection: Any) -> Values:
+            if isinstance(selection, slice):
+                return Values(value.member, value.array[ends[selection.start] : ends[selection.stop]])
+            pieces = [value.array[ends[row] : ends[row + 1]] for row in selection]
+            return Values(value.member, np.concatenate([value.array[:0], *pieces]))
+
+        return concatenated
+    along = _axis_of(request, name, axis) or 0
+    _check(name, value.array.shape[along] if value.array.ndim > along else 0, rows)
     index = (slice(None),) * along
-    return (Values(value.member, value.array[(*index, slice(start, end))]) for start, end in pairwise(edges))
+    return lambda selection: Values(value.member, value.array[(*index, selection)])
 
 
 def _check(name: str, found: int, expected: int) -> None:

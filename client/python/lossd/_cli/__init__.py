@@ -6,7 +6,9 @@ from importlib.metadata import version
 import click
 
 from lossd._cli.demo import demo
+from lossd._cli.evaluate import evaluate
 from lossd._cli.health import health
+from lossd._cli.score import losses, score
 from lossd._cli.serve import serve
 
 
@@ -16,5 +18,5 @@ def lossd() -> None:
     """PyTorch's losses over gRPC: exact, and computed in batches that many callers share."""
 
 
-for _command in (serve, demo, health):
+for _command in (serve, score, evaluate, demo, losses, health):
     lossd.add_command(_command)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands with one subcommand for each loss, whose options are the arguments of the client's method of that name."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import grpc
+
+from lossd import _distances
+from lossd._client import Client
+from lossd._codec import Request, Values
+from lossd._dataset import Requests
+from lossd._errors import ConnectionFailedError, LossdError
+from lossd._files import FileError, load, open_rows, values_of
+from lossd._losses import LossMethods
+
+DISTANCES: Final = {
+    "pairwise": _distances.PairwiseDistance(),
+    "cosine": _distances.CosineDistance(),
+    "squared_euclidean": _distances.SquaredEuclideanDistance(),
+}
+LOSSES: Final = {
+    name: inspect.getdoc(method) or "" for name, method in inspect.getmembers(LossMethods, inspect.isfunction) if name[0] != "_"
+}
+ABOUT_FILES: Final = (
+    "FILE is a .npy file, FILE.npz:NAME, or FILE.parquet:COLUMN,COLUMN. Files are read a piece at a time and may be larger than memory. "
+    "LOSS --help lists the options of a loss, which are its arguments in torch."
+)
+# Read at once: lengths are lists in the message, and log_probs are not cut along their first extent.
+_WHOLE: Final = ("input_lengths", "target_lengths", "log_probs")
+_OF_A_CLIENT: Final = ("address", "token", "ca", "timeout")
+
+
+class LossGroup(click.Group):
+    """A group of one command a loss. `act` gets the client, the request and the options of `own`."""
+
+    def __init__(self, name: str, *, act: Callable[..., None], own: Sequence[click.Option], unreduced: bool, **kwargs: Any) -> None:
+        super().__init__(name, subcommand_metavar="LOSS [OPTIONS]", **kwargs)
+        self._act, self._own, self._unreduced = act, own, unreduced
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(LOSSES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in LOSSES:
+            return None
+        document = LOSSES[cmd_name]
+        parameters = inspect.signature(getattr(LossMethods, cmd_name)).parameters
+        helps = _argument_helps(document)
+        arguments = [
+            _option(parameter, helps.get(name, ""), self._unreduced, cmd_name)
+            for name, parameter in parameters.items()
+            if name not in ("self", "return_statistics", "options")
+        ]
+
+        def callback(**options: Any) -> None:
+            connection = {name: options.pop(name) for name in _OF_A_CLIENT}
+            own = {option.name: options.pop(option.name) for option in self._own if option.name}
+            with failing_clearly(connection["address"]), _client(**connection) as client:
+                self._act(client, _request(cmd_name, options), **own)
+
+        summary = " ".join(document.partition("\n\n")[0].split())
+        return click.Command(
+            cmd_name, params=[*arguments, *self._own, *_common()], callback=callback, help=summary, short_help=summary, no_args_is_help=True
+        )
+
+
+@contextmanager
+def failing_clearly(address: str) -> Iterator[None]:
+    """Turns what may go wrong into one line and a non-zero exit."""
+    try:
+        yield
+    except ConnectionFailedError as error:
+        raise click.ClickException(f"no lossd server answers at {address}: {error.message}") from None
+    except LossdError as error:
+        raise click.ClickException("; ".join([str(error), *getattr(error, "__notes__", [])])) from None
+    except (FileError, TypeError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from None
+
+
+def plain(number: float) -> float | str:
+    """A number for JSON, which has no NaN and infinities: they are written as protobuf's JSON does."""
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+# Implementation details follow.
+
+
+def _client(address: str, token: str | None, ca: str | None, timeout: float) -> Client:
+    credentials = None if ca is None else grpc.ssl_channel_credentials(Path(ca).read_bytes())
+    return Client(address, timeout=timeout, token=token, credentials=credentials)
+
+
+def _common() -> list[click.Option]:
+    return [
+        click.Option(["--precision"], type=click.Choice(["float64"]), help="Compute in float64."),
+        click.Option(["--reject-non-finite"], is_flag=True, help="Refuse NaN and infinities; by default they propagate."),
+        click.Option(["--address"], default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="The server."),
+        click.Option(["--token"], envvar="LOSSD_TOKEN", show_envvar=True, help="Sent as a bearer token."),
+        click.Option(["--ca"], metavar="FILE", help="Use TLS, and trust the certificates in this PEM file."),
+        click.Option(["--timeout"], default=30.0, show_default=True, metavar="SECONDS", help="For each message to the server."),
+    ]
+
+
+def _argument_helps(document: str) -> dict[str, str]:
+    """The Args section of a docstring by name."""
+    section = document.partition("Args:\n")[2].partition("\n\n")[0]
+    helps: dict[str, str] = {}
+    for line in inspect.cleandoc(section).splitlines():
+        if line[0] != " ":
+            name, _, text = line.partition(": ")
+            helps[name] = text
+        else:
+            helps[name] += f" {line.strip()}"
+    return helps
+
+
+def _option(parameter: inspect.Parameter, text: str, unreduced: bool, loss: str) -> click.Option:
+    name, kind = parameter.name, parameter.annotation
+    flag = f"--{name.replace('_', '-')}"
+    default = None if parameter.default is inspect.Parameter.empty else parameter.default
+    required = parameter.default is inspect.Parameter.empty
+    if name == "reduction":
+        choices = ["mean", "sum"] + ["batchmean"] * (loss == "kl_div") + ["none"] * unreduced
+        return click.Option([flag], type=click.Choice(choices), default="mean", show_default=True)
+    if name == "distance_function":
+        return click.Option([flag], type=click.Choice(list(DISTANCES)), default="pairwise", show_default=True)
+    if name == "tail":
+        return click.Option([flag], type=(str, str), multiple=True, required=True, metavar="FILE FILE", help=f"{text} Once a cluster.")
+    if name == "cutoffs":
+        return click.Option([flag], required=True, metavar="INTEGER,...", help=text)
+    if kind is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=default, help=text)
+    if kind in (int, float, int | None):
+        type_ = float if kind is float else int
+        return click.Option([flag], type=type_, default=default, show_default=default is not None, help=text)
+    metavar = "FILE|NUMBER" if name == "var" else "FILE"
+    return click.Option([flag], required=required, metavar=metavar, help=text)
+
+
+def _request(loss: str, options: dict[str, Any]) -> Request:
+    arguments = {name: _argument(name, value) for name, value in options.items() if value is not None}
+    request: Request = getattr(Requests(), loss)(**arguments)
+    return request
+
+
+def _argument(name: str, value: Any) -> Any:
+    if name == "distance_function":
+        return DISTANCES[value]
+    if name == "tail":
+        return [tuple(load(open_rows(file)) for file in pair) for pair in value]
+    if name == "cutoffs":
+        return [int(item) for item in value.split(",")]
+    if name in ("reduction", "precision") or not isinstance(value, str):
+        return value
+    if name == "var":
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    values: Values = values_of(open_rows(value), name, whole=name in _WHOLE)
+    return values
