@@ -48,8 +48,7 @@ class Service:
     async def score(self, spec: LossSpec, message: bytes, *, deadline: float | None = None, caller: str = "") -> bytes:
         """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
         with self.admit(message) as hold:
-            name = f"{spec.rpc}Request"
-            call = self.read(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
+            call = self.read(spec, message)
             hold.grow(call.answer_bytes)
             submission = Submission(1)
             self._dispatcher.submit(submission, ((0, call),), deadline=deadline, caller=caller)
@@ -70,9 +69,10 @@ class Service:
         parse("GetServerInfoRequest", message)
         return self._info.SerializeToString()
 
-    def read(self, spec: LossSpec, message: Any, public: Callable[[], Any] | None = None) -> Call:
-        """The validated call of a request message, given as its twin. See decode for `public`. Raises CallError."""
-        return validate(spec, decode(spec, message, public), self._limits)
+    def read(self, spec: LossSpec, message: bytes) -> Call:
+        """The validated call of an encoded request. Raises CallError."""
+        name = f"{spec.rpc}Request"
+        return validate(spec, decode(spec, parse(name, message), lambda: _twins.public(name).FromString(message)), self._limits)
 
     def methods(self) -> dict[str, Method]:
         """Every method of LossService by name: (message, deadline=, caller=) -> response."""
