@@ -21,7 +21,8 @@ from lossd._errors import LossdError
 from lossd._files import Rows, Window
 from lossd._losses import LossMethods
 
-PIECE_BYTES: Final = 4 << 20
+# Larger pieces are no faster, and memory is some ten times this.
+PIECE_BYTES: Final = 1 << 20
 _PIECES_UNDER_WAY: Final = 3
 
 

@@ -8,6 +8,7 @@ of one length. Reading is cheap from the front to the back; nothing is held but 
 import math
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
@@ -33,16 +34,16 @@ class Rows(Protocol):
         """The rows [start, stop)."""
 
 
-def open_rows(name: str) -> Rows:
-    """The rows of a file. Raises FileError."""
+def open_rows(name: str, files: ExitStack) -> Rows:
+    """The rows of a file, which `files` closes. Raises FileError."""
     path, member = _split_name(name)
     try:
-        if path.suffix == ".npy" and not member:
-            return _NpyRows(path.open("rb"), name)
+        if path.suffix == ".npy":
+            return _NpyRows(files.enter_context(path.open("rb")), name)
         if path.suffix == ".npz":
-            return _open_npz(path, member)
+            return _open_npz(path, member, files)
         if path.suffix in (".parquet", ".pq"):
-            return _ParquetRows(path, member)
+            return _ParquetRows(path, member, files)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise FileError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
     raise FileError(f"{name}: it must be a .npy, .npz or .parquet file")
@@ -98,14 +99,14 @@ def _split_name(name: str) -> tuple[Path, str]:
     return Path(name), ""
 
 
-def _open_npz(path: Path, member: str) -> Rows:
-    archive = zipfile.ZipFile(path)
+def _open_npz(path: Path, member: str, files: ExitStack) -> Rows:
+    archive = files.enter_context(zipfile.ZipFile(path))
     names = [name.removesuffix(".npy") for name in archive.namelist()]
     if not member and len(names) == 1:
         member = names[0]
     if member not in names:
         raise ValueError(f"name one of its arrays, as {path.name}:{names[0] if names else 'NAME'}; it has {', '.join(names) or 'none'}")
-    return _NpyRows(archive.open(f"{member}.npy"), f"{path}:{member}")
+    return _NpyRows(files.enter_context(archive.open(f"{member}.npy")), f"{path}:{member}")
 
 
 class _NpyRows:
@@ -129,13 +130,13 @@ class _NpyRows:
 
 
 class _ParquetRows:
-    def __init__(self, path: Path, columns: str) -> None:
+    def __init__(self, path: Path, columns: str, files: ExitStack) -> None:
         try:
             import pyarrow.parquet as parquet
         except ModuleNotFoundError:
             raise ValueError("Parquet needs pyarrow: pip install 'lossd[parquet]'") from None
         self._name = str(path)
-        self._file = parquet.ParquetFile(path)
+        self._file = files.enter_context(parquet.ParquetFile(path))
         known = self._file.schema_arrow.names
         self._columns = columns.split(",") if columns else known
         unknown = [column for column in self._columns if column not in known]

@@ -4,7 +4,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ _OF_A_CLIENT: Final = ("address", "token", "ca", "timeout")
 
 
 class LossGroup(click.Group):
-    """A group of one command a loss. `act` gets the client, the request and the options of `own`."""
+    """A group of one command a loss. `act` gets the client, the request, what closes its files, and the options of `own`."""
 
     def __init__(self, name: str, *, act: Callable[..., None], own: Sequence[click.Option], unreduced: bool, **kwargs: Any) -> None:
         super().__init__(name, subcommand_metavar="LOSS [OPTIONS]", **kwargs)
@@ -61,8 +61,8 @@ class LossGroup(click.Group):
         def callback(**options: Any) -> None:
             connection = {name: options.pop(name) for name in _OF_A_CLIENT}
             own = {option.name: options.pop(option.name) for option in self._own if option.name}
-            with failing_clearly(connection["address"]), _client(**connection) as client:
-                self._act(client, _request(cmd_name, options), **own)
+            with failing_clearly(connection["address"]), ExitStack() as files, _client(**connection) as client:
+                self._act(client, _request(cmd_name, options, files), files, **own)
 
         summary = " ".join(document.partition("\n\n")[0].split())
         return click.Command(
@@ -147,17 +147,17 @@ def _option(parameter: inspect.Parameter, text: str, unreduced: bool, loss: str)
     return click.Option([flag], required=required, metavar=metavar, help=text)
 
 
-def _request(loss: str, options: dict[str, Any]) -> Request:
-    arguments = {name: _argument(name, value) for name, value in options.items() if value is not None}
+def _request(loss: str, options: dict[str, Any], files: ExitStack) -> Request:
+    arguments = {name: _argument(name, value, files) for name, value in options.items() if value is not None}
     request: Request = getattr(Requests(), loss)(**arguments)
     return request
 
 
-def _argument(name: str, value: Any) -> Any:
+def _argument(name: str, value: Any, files: ExitStack) -> Any:
     if name == "distance_function":
         return DISTANCES[value]
     if name == "tail":
-        return [tuple(load(open_rows(file)) for file in pair) for pair in value]
+        return [tuple(load(open_rows(file, files)) for file in pair) for pair in value]
     if name == "cutoffs":
         return [int(item) for item in value.split(",")]
     if name in ("reduction", "precision") or not isinstance(value, str):
@@ -167,5 +167,5 @@ def _argument(name: str, value: Any) -> Any:
             return float(value)
         except ValueError:
             pass
-    values: Values = values_of(open_rows(value), name, whole=name in _WHOLE)
+    values: Values = values_of(open_rows(value, files), name, whole=name in _WHOLE)
     return values

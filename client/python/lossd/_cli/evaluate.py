@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+from contextlib import ExitStack
 from typing import Any, Final
 
 import click
@@ -25,13 +26,13 @@ _OWN: Final = (
 )
 
 
-def _evaluate(client: Client, request: Request, by: str | None, hardest: int, as_json: bool) -> None:
+def _evaluate(client: Client, request: Request, files: ExitStack, by: str | None, hardest: int, as_json: bool) -> None:
     reduction = request.reduction
     rows = _split.rows_of(request) or 1
     if hardest:
         request = dataclasses.replace(request, reduction="none")
     evaluation, found = client.evaluation(), _dataset.Hardest(hardest)
-    slices = None if by is None else open_rows(by)
+    slices = None if by is None else open_rows(by, files)
     with _progress() as progress:
         task = progress.add_task("rows", total=rows)
         for scored in _dataset.score(client, request, slices):

@@ -2,6 +2,7 @@
 """`lossd score` and `lossd losses`."""
 
 import json
+from contextlib import ExitStack
 from typing import Any, Final
 
 import click
@@ -18,7 +19,7 @@ _OWN: Final = (
 )
 
 
-def _score(client: Client, request: Request, output: str | None, as_json: bool) -> None:
+def _score(client: Client, request: Request, files: ExitStack, output: str | None, as_json: bool) -> None:
     if output is not None and request.reduction != "none":
         raise click.UsageError("--output is for --reduction none")
     if output is None:
