@@ -12,7 +12,7 @@ that can be rebuilt goes on with what is queued, and otherwise everything queued
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -65,7 +65,7 @@ class Submission:
         self._remaining = count
         self._future: asyncio.Future[None] | None = None
         self._on_outcome = on_outcome
-        self._tickets: list[Ticket[_Pending]] = []
+        self._tickets: dict[int, Ticket[_Pending]] = {}
 
     def settle(self, index: int, outcome: Outcome) -> None:
         """The call's one outcome."""
@@ -141,13 +141,24 @@ class Dispatcher:
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
 
-    def submit(self, submission: Submission, calls: Iterable[tuple[int, Call]], *, deadline: float | None = None, caller: str = "") -> None:
+    def submit(
+        self,
+        submission: Submission,
+        calls: Iterable[tuple[int, Call]],
+        *,
+        deadline: float | None = None,
+        deadlines: Mapping[int, float] = {},
+        caller: str = "",
+    ) -> None:
         """Queues calls; each will be settled in the submission under its index, perhaps before this returns.
 
-        `deadline` is on the dispatcher's clock: a call that has not started by then is never computed.
+        `deadline` is on the dispatcher's clock: a call that has not started by then is never computed. `deadlines` holds
+        those of calls that have one of their own, by index.
         """
         now = self._clock()
+        common_deadline = deadline
         for index, call in calls:
+            deadline = deadlines.get(index, common_deadline)
             if deadline is not None and deadline <= now:
                 submission.settle(index, DeadlineExceeded("the deadline had passed when the call arrived"))
             elif not call.values_count:
@@ -158,11 +169,12 @@ class Dispatcher:
                 self._enqueue(_Pending(submission, index, call, now), now, deadline, caller)
         self._pump(now)
 
-    def cancel(self, submission: Submission) -> None:
-        """Takes the submission's queued calls out; they are settled as Cancelled. Calls being computed run on."""
-        for ticket in submission._tickets:
-            pending = ticket.item
-            if pending is not None and self._coalescer.cancel(ticket):
+    def cancel(self, submission: Submission, index: int | None = None) -> None:
+        """Takes the submission's queued calls out, or that of an index; they are settled as Cancelled. Calls being computed run on."""
+        tickets = submission._tickets
+        for ticket in list(tickets.values()) if index is None else [tickets.get(index)]:
+            pending = None if ticket is None else ticket.item
+            if pending is not None and self._coalescer.cancel(tickets[pending.index]):
                 pending.submission.settle(pending.index, Cancelled("cancelled by the caller"))
 
     def abandon(self, error: Callable[[], CallError]) -> None:
@@ -205,7 +217,7 @@ class Dispatcher:
             error = QueueFull("the queue is full; try again later", retry_after_seconds=_RETRY_AFTER_SECONDS)
             pending.submission.settle(pending.index, error)
         else:
-            pending.submission._tickets.append(ticket)
+            pending.submission._tickets[pending.index] = ticket
 
     def _pump(self, now: float) -> None:
         """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""

@@ -6,9 +6,10 @@
     │   ├─ MessageMalformed       ├─ TensorMissing        ├─ TensorByteLengthMismatch
     │   ├─ DtypeUnsupported       ├─ ShapeMismatch        ├─ TargetOutOfRange
     │   ├─ ValueOutOfRange        ├─ ReductionUnsupported ├─ HyperparameterOutOfRange
-    │   └─ NonFiniteInput         └─ PrecisionUnsupported
+    │   ├─ NonFiniteInput         ├─ PrecisionUnsupported ├─ IdInUse
+    │   └─ SeriesConflict
     ├─ TooLarge                   never fits; split the request
-    │   └─ RequestTooLarge, ResponseTooLarge, WorkspaceTooLarge; OperationsTooLarge beside them
+    │   └─ RequestTooLarge, ResponseTooLarge, WorkspaceTooLarge, TooManyCalls, TooManySeries; OperationsTooLarge beside them
     ├─ Unavailable                retry after `retry_after_seconds`
     │   └─ QueueFull, InFlightFull, ShuttingDown, DeviceUnavailable
     ├─ Unauthenticated            no token, or an unknown one
@@ -20,6 +21,9 @@ Messages say what was expected and what was found in shapes, types and counts: n
 """
 
 from collections.abc import Mapping
+from typing import Self
+
+from google.rpc import code_pb2
 
 MAX_DESCRIPTION = 300
 
@@ -39,6 +43,12 @@ class CallError(Exception):
         """For people: what is wrong and how to mend it."""
         return str(self)
 
+    @property
+    def number(self) -> int:
+        """The google.rpc.Code."""
+        number: int = code_pb2.Code.Value(self.code)
+        return number
+
 
 class InvalidArgument(CallError):
     """The request can never succeed as it is. `field` is a path in the request message, as "tail[1].output"."""
@@ -49,6 +59,10 @@ class InvalidArgument(CallError):
         super().__init__(f"{field}: {description}" if field else description)
         self.field = field
         self.description = description[:MAX_DESCRIPTION]
+
+    def within(self, prefix: str) -> Self:
+        """The same error of a request inside another message; `prefix` is its path there, as "calls[3]"."""
+        return type(self)(f"{prefix}.{self.field}" if self.field else prefix, self.description)
 
 
 class MessageMalformed(InvalidArgument):
@@ -117,13 +131,26 @@ class NonFiniteInput(InvalidArgument):
     reason = "NON_FINITE_INPUT"
 
 
+class IdInUse(InvalidArgument):
+    """A call of a stream has the id of another that is not answered yet."""
+
+    reason = "ID_IN_USE"
+
+
+class SeriesConflict(InvalidArgument):
+    """A call's loss or reduction is not that of the calls of its series before it."""
+
+    reason = "SERIES_CONFLICT"
+
+
 class TooLarge(CallError):
-    """Above a limit of this server, now and ever. `metadata` holds the limit."""
+    """Above a limit of this server, now and ever. `metadata` holds the limit, in `unit`."""
 
     code = "RESOURCE_EXHAUSTED"
+    unit = "bytes"
 
     def __init__(self, message: str, *, limit: int, actual: int) -> None:
-        super().__init__(message, metadata={"limit_bytes": str(limit), "actual_bytes": str(actual)})
+        super().__init__(message, metadata={f"limit_{self.unit}": str(limit), f"actual_{self.unit}": str(actual)})
 
 
 class RequestTooLarge(TooLarge):
@@ -142,6 +169,20 @@ class WorkspaceTooLarge(TooLarge):
     """The computation would need more working memory than max_workspace_bytes."""
 
     reason = "WORKSPACE_TOO_LARGE"
+
+
+class TooManyCalls(TooLarge):
+    """The message holds more calls than one may."""
+
+    reason = "TOO_MANY_CALLS"
+    unit = "calls"
+
+
+class TooManySeries(TooLarge):
+    """The evaluation has more series than one may."""
+
+    reason = "TOO_MANY_SERIES"
+    unit = "series"
 
 
 class OperationsTooLarge(CallError):
