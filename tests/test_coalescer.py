@@ -256,6 +256,8 @@ class Schedules(RuleBasedStateMachine):
                 call = self.waiting[item]
                 full = call.nbytes + nbytes > self.LIMITS["max_batch_bytes"] or call.elements + elements > self.LIMITS["max_batch_elements"]
                 assert full, "a batch takes all that fits"
+        behind = [call for item, call in self.waiting.items() if call.key == key and item not in poll.batch]
+        assert bool(poll.limit) == bool(behind), "a limit is named where it kept calls out, and only there"
         for item in poll.batch:
             self._leaves(item)
 

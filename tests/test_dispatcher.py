@@ -14,6 +14,7 @@ from lossd_server.coalescer import Coalescer
 from lossd_server.device import Done, Results
 from lossd_server.dispatcher import INLINE_BELOW_SECONDS, OVERHEAD_BYTES, Dispatcher, Submission, Success
 from lossd_server.errors import Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
+from lossd_server.metrics import Metrics
 from lossd_server.reduce import Statistics
 from lossd_server.validate import Call
 from requests_of import call_of
@@ -72,6 +73,10 @@ class FakeDevice:
 class Observer:
     def __init__(self) -> None:
         self.batches: list[tuple[str, int]] = []
+        self.reasons: list[str] = []
+
+    def batch_started(self, reason: str) -> None:
+        self.reasons.append(reason)
 
     def batch_computed(self, loss: str, calls: int, compute_seconds: float, queue_seconds: Sequence[float]) -> None:
         assert len(queue_seconds) == calls
@@ -141,6 +146,32 @@ async def test_an_idle_device_starts_at_once_and_a_busy_one_lets_calls_gather() 
     assert others[0].outcomes[0].execution.calls_in_batch == 3  # type: ignore[union-attr]
     assert house.observer.batches == [("mse_loss", 1), ("mse_loss", 3)]
     await house.dispatcher.drained()
+
+
+@in_virtual_time
+async def test_every_batch_has_a_reason() -> None:
+    """A call that found the device idle; calls that gathered while it was busy; one that a limit had kept out of a batch."""
+    house = House(max_batch_elements=4)
+    for size in (1, 2, 2, 2):
+        house.submit(make_call(size))
+    for _ in range(3):
+        await house.finish()
+    assert house.observer.reasons == ["idle", "max_elements", "freed"]
+    assert [len(batch) for batch in house.device.batches] == [1, 2, 1]
+    house.submit(make_call(1))
+    assert house.observer.reasons[3:] == ["idle"]
+
+    house = House(max_batch_bytes=2 * (8 + OVERHEAD_BYTES))
+    house.submit(*[make_call(1, cost_seconds=0.0) for _ in range(3)])
+    assert house.observer.reasons == ["max_bytes", "freed"], "computed at once, one after the other"
+
+
+def test_the_reasons_are_counted() -> None:
+    metrics = Metrics()
+    for reason in ("idle", "freed", "freed"):
+        metrics.batch_started(reason)
+    counts = [metrics.registry.get_sample_value("lossd_batches_total", {"reason": reason}) for reason in ("idle", "freed", "max_bytes")]
+    assert counts == [1.0, 2.0, 0.0]
 
 
 @in_virtual_time

@@ -67,11 +67,15 @@ class _Caller(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Poll(Generic[T]):
-    """What there is to do now: a batch to compute (empty: none), calls to answer as expired, and when to ask again."""
+    """What there is to do now: a batch to compute (empty: none), calls to answer as expired, and when to ask again.
+
+    `limit` is "max_bytes" or "max_elements" where calls of the batch's key had to stay behind, else empty.
+    """
 
     batch: list[T]
     expired: list[T]
     wake_at: float | None
+    limit: str = ""
 
 
 class Coalescer(Generic[T]):
@@ -148,7 +152,8 @@ class Coalescer(Generic[T]):
     def poll(self, now: float) -> Poll[T]:
         """The next batch for a device that is free, after taking out what has expired."""
         expired = self.expire(now)
-        return Poll(self._take() if self._callers else [], expired, self.wake_at)
+        batch, limit = self._take() if self._callers else ([], "")
+        return Poll(batch, expired, self.wake_at, limit)
 
     @property
     def wake_at(self) -> float | None:
@@ -159,13 +164,14 @@ class Coalescer(Generic[T]):
 
     # Implementation details follow.
 
-    def _take(self) -> list[T]:
+    def _take(self) -> tuple[list[T], str]:
         first, *others = self._callers if len(self._callers) == 1 else sorted(self._callers, key=lambda name: self._callers[name].turn)
         owner = self._callers[first]
         while not owner.order[0][2].tickets:
             heapq.heappop(owner.order)
         key, turn = owner.order[0][2].key, owner.turn
         batch: list[T] = []
+        limit = ""
         room_bytes, room_elements, cost_seconds = self._max_batch_bytes, self._max_batch_elements, 0.0
         for name in (first, *others):
             owner = self._callers[name]
@@ -176,6 +182,7 @@ class Coalescer(Generic[T]):
             while flow.tickets:
                 ticket = next(iter(flow.tickets.values()))
                 if batch and (ticket.nbytes > room_bytes or ticket.elements > room_elements):
+                    limit = "max_bytes" if ticket.nbytes > room_bytes else "max_elements"
                     break
                 room_bytes -= ticket.nbytes
                 room_elements -= ticket.elements
@@ -186,7 +193,7 @@ class Coalescer(Generic[T]):
                 self._charge(owner, flow, cost)
                 cost_seconds += cost
         self._clock = max(self._clock, turn) + cost_seconds / max(1, len(self._callers))
-        return batch
+        return batch, limit
 
     def _charge(self, owner: _Caller[T], flow: _Flow[T], cost: float) -> None:
         owner.turn += cost

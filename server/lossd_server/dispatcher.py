@@ -108,6 +108,12 @@ class _Running:
 class BatchObserver(Protocol):
     """What the metrics want to know of every batch."""
 
+    def batch_started(self, reason: str) -> None:
+        """Called before each batch: "idle" where a call found the device idle, "freed" where calls had gathered while it was busy.
+
+        "max_bytes" and "max_elements": as "freed" or "idle", and calls that could have joined found no room.
+        """
+
     def batch_computed(self, loss: str, calls: int, compute_seconds: float, queue_seconds: Sequence[float]) -> None:
         """Called on the event loop after each batch."""
 
@@ -219,13 +225,15 @@ class Dispatcher:
         else:
             pending.submission._tickets[pending.index] = ticket
 
-    def _pump(self, now: float) -> None:
+    def _pump(self, now: float, reason: str = "idle") -> None:
         """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""
         while self._running is None and self._coalescer.queued_calls:
             poll = self._coalescer.poll(now)
             self._settle_expired(poll.expired)
             if not poll.batch:
                 break
+            self._observer.batch_started(poll.limit or reason)
+            reason = "freed"
             self._compute(poll.batch)
             now = self._clock()
         self._arm(now)
@@ -261,7 +269,7 @@ class Dispatcher:
             self._lose(running)
         else:
             self._settle(running.batch, results, running.started_at, ended_at)
-        self._pump(self._clock())
+        self._pump(self._clock(), "freed")
 
     def _lose(self, running: _Running) -> None:
         batch = running.batch

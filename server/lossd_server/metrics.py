@@ -43,6 +43,14 @@ class Metrics:
             buckets=(1e-6, 1e-5, *_SECONDS),
             registry=self.registry,
         )
+        self._batches = Counter(
+            "lossd_batches_total",
+            "Batches started, by reason: idle (a call found the device idle), freed (calls had gathered while it was busy), "
+            "max_bytes or max_elements (filled to this limit; further calls stayed behind).",
+            ("reason",),
+            registry=self.registry,
+        )
+        self._batches_by_reason = {reason: self._batches.labels(reason) for reason in ("idle", "freed", "max_bytes", "max_elements")}
         self._batch_calls = Histogram("lossd_batch_calls", "Calls in a batch.", ("loss",), buckets=_CALLS, registry=self.registry)
         self._compute_seconds = Histogram(
             "lossd_compute_seconds",
@@ -74,6 +82,10 @@ class Metrics:
             counter.inc()
 
         return observe
+
+    def batch_started(self, reason: str) -> None:
+        """See BatchObserver."""
+        self._batches_by_reason[reason].inc()
 
     def batch_computed(self, loss: str, calls: int, compute_seconds: float, queue_seconds: Sequence[float]) -> None:
         """One batch was computed."""
