@@ -149,7 +149,10 @@ def _slices(selection: slice, piece: Request, labels: NDArray[Any]) -> list[_Sli
     else:
         requests = _split.select(piece, groups)
     start, stop = selection.start, selection.stop
-    return [_Slice(start, stop, start + group, str(name), part) for name, group, part in zip(names.tolist(), groups, requests, strict=True)]
+    return [
+        _Slice(start, stop, start + group, name.decode() if isinstance(name, bytes) else str(name), part)
+        for name, group, part in zip(names.tolist(), groups, requests, strict=True)
+    ]
 
 
 def _loaded(request: Request) -> Request:

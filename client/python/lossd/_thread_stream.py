@@ -34,7 +34,8 @@ class ThreadStream:
             id_ = self._outbox.add(waiter, call, deadline)
             self._changed.notify()
         try:
-            answered = waiter.answered.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic()))
+            left = -1.0 if deadline is None else min(threading.TIMEOUT_MAX, max(0.0, deadline - time.monotonic()))
+            answered = waiter.answered.acquire(timeout=left)
         except BaseException:  # KeyboardInterrupt
             self._forget(id_)
             raise
