@@ -8,7 +8,7 @@ grpc-retry-pushback-ms trailer for overload.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import structlog
@@ -16,8 +16,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from lossd_server.admission import Admission
 from lossd_server.errors import CallError, Cancelled, InvalidArgument, Unavailable
+from lossd_server.evaluation import EvaluationService
 from lossd_server.metrics import Metrics
 from lossd_server.service import Method
+from lossd_server.stream import Read
 
 ERROR_DOMAIN = "lossd"
 
@@ -26,30 +28,62 @@ _LARGE_ANSWER_BYTES = 64 << 10
 
 _log = structlog.get_logger("lossd.front")
 
+T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
+Observe = Callable[[str, float], None]  # status code, seconds
 
 
 def unary_handlers(service: str, methods: Mapping[str, Method], metrics: Metrics, admission: Admission) -> grpc.GenericRpcHandler:
     """A generic handler for the unary methods of one service."""
     handlers: dict[str, Any] = {
-        name: grpc.unary_unary_rpc_method_handler(_unary(service, name, method, metrics, admission)) for name, method in methods.items()
+        name: grpc.unary_unary_rpc_method_handler(_unary(name, method, metrics.rpc("unary", service, name), admission))
+        for name, method in methods.items()
     }
     return grpc.method_handlers_generic_handler(service, handlers)
 
 
-def _unary(service: str, name: str, method: Method, metrics: Metrics, admission: Admission) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    observe = metrics.rpc("unary", service, name)
+def evaluation_handlers(service: str, evaluation: EvaluationService, metrics: Metrics, admission: Admission) -> grpc.GenericRpcHandler:
+    """A generic handler for EvaluationService."""
 
-    async def handle(message: bytes, context: Context) -> bytes:
+    async def score_stream(_: Any, context: Context, deadline: float | None) -> None:
+        await evaluation.score_stream(_reader(context), context.write, deadline=deadline)
+
+    async def evaluate(_: Any, context: Context, deadline: float | None) -> bytes:
+        return await evaluation.evaluate(_reader(context), deadline=deadline)
+
+    score_batch = _unary("ScoreBatch", evaluation.score_batch, metrics.rpc("unary", service, "ScoreBatch"), admission)
+    bidi_stream = _handler("ScoreStream", score_stream, metrics.rpc("bidi_stream", service, "ScoreStream"))
+    client_stream = _handler("Evaluate", evaluate, metrics.rpc("client_stream", service, "Evaluate"))
+    handlers: dict[str, Any] = {
+        "ScoreBatch": grpc.unary_unary_rpc_method_handler(score_batch),
+        "ScoreStream": grpc.stream_stream_rpc_method_handler(bidi_stream),
+        "Evaluate": grpc.stream_unary_rpc_method_handler(client_stream),
+    }
+    return grpc.method_handlers_generic_handler(service, handlers)
+
+
+def _unary(name: str, method: Method, observe: Observe, admission: Admission) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def answer(message: bytes, context: Context, deadline: float | None) -> bytes:
+        response = await method(message, deadline=deadline)
+        if len(response) > _LARGE_ANSWER_BYTES:
+            unsent = admission.hold(len(response))
+            context.add_done_callback(lambda _: unsent.release())  # type: ignore[arg-type]
+        return response
+
+    return _handler(name, answer, observe)
+
+
+def _handler(
+    name: str, answer: Callable[[Any, Context, float | None], Awaitable[T]], observe: Observe
+) -> Callable[[Any, Context], Awaitable[T]]:
+    """What every RPC has: its deadline on our clock, its errors as statuses, its metrics. `answer` is (request, context, deadline)."""
+
+    async def handle(request: Any, context: Context) -> T:
         started_at = time.monotonic()
         remaining = context.time_remaining()
         code = "OK"
         try:
-            response = await method(message, deadline=None if remaining is None else started_at + remaining)
-            if len(response) > _LARGE_ANSWER_BYTES:
-                unsent = admission.hold(len(response))
-                context.add_done_callback(lambda _: unsent.release())  # type: ignore[arg-type]
-            return response
+            return await answer(request, context, None if remaining is None else started_at + remaining)
         except asyncio.CancelledError:
             expired = remaining is not None and time.monotonic() - started_at >= remaining
             code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"
@@ -66,6 +100,16 @@ def _unary(service: str, name: str, method: Method, metrics: Metrics, admission:
             observe(code, time.monotonic() - started_at)
 
     return handle
+
+
+def _reader(context: Context) -> Read:
+    """The messages of a stream, None at their end."""
+
+    async def read() -> bytes | None:
+        message: Any = await context.read()
+        return None if message is grpc.aio.EOF else message
+
+    return read
 
 
 def _internal(name: str, error: Exception) -> CallError:
@@ -88,7 +132,7 @@ async def abort(context: Context, error: CallError) -> None:
 
 def status(error: CallError) -> status_pb2.Status:
     """The google.rpc.Status of an error."""
-    message = status_pb2.Status(code=grpc.StatusCode[error.code].value[0], message=error.message)
+    message = status_pb2.Status(code=error.number, message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata)
     message.details.add().Pack(info)
     if isinstance(error, InvalidArgument):

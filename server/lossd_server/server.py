@@ -16,7 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
-from lossd.v1 import loss_service_pb2
+from lossd.v1 import evaluation_service_pb2, loss_service_pb2
 from lossd_server import device as devices
 from lossd_server import front
 from lossd_server.admission import Admission
@@ -25,6 +25,7 @@ from lossd_server.config import Settings
 from lossd_server.device import Device
 from lossd_server.dispatcher import Dispatcher
 from lossd_server.errors import ShuttingDown
+from lossd_server.evaluation import EvaluationService
 from lossd_server.health import Health, Probe
 from lossd_server.losses import LOSSES
 from lossd_server.metrics import Metrics
@@ -35,6 +36,7 @@ from lossd_server.validate import Limits
 _GOODBYE_SECONDS = 0.5
 
 SERVICE_NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
+EVALUATION_SERVICE_NAME = evaluation_service_pb2.DESCRIPTOR.services_by_name["EvaluationService"].full_name
 
 _log = structlog.get_logger("lossd.server")
 
@@ -75,10 +77,11 @@ class Server:
             max_request_bytes=settings.max_request_bytes,
             info=self._info(),
         )
+        self._evaluation = EvaluationService(self._service, self._dispatcher, max_response_bytes=settings.max_response_bytes)
         self._health_servicer = health.aio.HealthServicer()
         self._health = Health(
             self._publish_health,
-            (SERVICE_NAME,),
+            (SERVICE_NAME, EVALUATION_SERVICE_NAME),
             Probe(self._dispatcher, time.monotonic),
             interval_seconds=settings.probe_interval_seconds,
             timeout_seconds=settings.stuck_batch_seconds,
@@ -119,6 +122,7 @@ class Server:
         if not self._device_gone:
             await asyncio.sleep(settings.drain_delay_seconds)
         self._service.drain()
+        self._evaluation.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(settings.drain_seconds):
                 await self._admission.idle()
@@ -143,11 +147,16 @@ class Server:
                 ("grpc.so_reuseport", 0),
             ]
         )
-        server.add_generic_rpc_handlers((front.unary_handlers(SERVICE_NAME, self._service.methods(), self._metrics, self._admission),))
+        server.add_generic_rpc_handlers(
+            (
+                front.unary_handlers(SERVICE_NAME, self._service.methods(), self._metrics, self._admission),
+                front.evaluation_handlers(EVALUATION_SERVICE_NAME, self._evaluation, self._metrics, self._admission),
+            )
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health_servicer, server)
         if settings.reflection:
-            names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+            reflection.enable_server_reflection((SERVICE_NAME, EVALUATION_SERVICE_NAME, health_name, reflection.SERVICE_NAME), server)
         return server
 
     def _bind(self, listen: str) -> str:

@@ -82,10 +82,15 @@ class Service:
         """From now on every call is answered ShuttingDown; those accepted before are completed."""
         self._draining = True
 
+    @property
+    def draining(self) -> bool:
+        """Whether `drain` was called."""
+        return self._draining
+
     def admit(self, message: bytes) -> Hold:
         """Room for a message until the hold is released, after its answer. Raises ShuttingDown, RequestTooLarge or InFlightFull."""
         if self._draining:
-            raise ShuttingDown("the server is shutting down; another replica will answer", retry_after_seconds=0.1)
+            raise shutting_down()
         if len(message) > self._max_request_bytes:
             raise RequestTooLarge(
                 f"the request has {len(message)} bytes; {self._max_request_bytes} are allowed: split the batch",
@@ -93,6 +98,11 @@ class Service:
                 actual=len(message),
             )
         return self._admission.admit(len(message))
+
+
+def shutting_down() -> ShuttingDown:
+    """What a call is answered that comes too late."""
+    return ShuttingDown("the server is shutting down; another replica will answer", retry_after_seconds=0.1)
 
 
 def encode(success: Success) -> Any:

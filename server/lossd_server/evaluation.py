@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EvaluationService on bytes: many calls at once. No gRPC here, so that any front can stand before it.
+
+All calls of a message are submitted together before the device is asked, so they share batches with each other and with
+whatever else is queued. A message has one submission, one hold and at most one future, however many calls it holds.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from lossd import _twins
+from lossd_server.dispatcher import Dispatcher, Submission
+from lossd_server.errors import CallError, ResponseTooLarge
+from lossd_server.outcomes import CALL_BYTES, OUTCOME_BYTES, bare, fill, parse_many, read_call
+from lossd_server.score_stream import ScoreStream
+from lossd_server.series import Evaluation
+from lossd_server.service import Service
+from lossd_server.stream import Read, Stream
+from lossd_server.validate import Call
+
+Write = Callable[[bytes], Awaitable[None]]
+
+_ScoreBatchResponse: Final = _twins.twin("ScoreBatchResponse")
+
+
+class EvaluationService:
+    """See the module. Belongs to one event loop. Every failure of an RPC is a CallError."""
+
+    def __init__(
+        self, service: Service, dispatcher: Dispatcher, *, max_response_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock` is the dispatcher's; all deadlines are on it."""
+        self._service = service
+        self._dispatcher = dispatcher
+        self._max_response_bytes = max_response_bytes
+        self._clock = clock
+        self._streams: set[Stream] = set()
+
+    async def score_batch(self, message: bytes, *, deadline: float | None = None, caller: str = "") -> bytes:
+        """A ScoreBatchRequest to a ScoreBatchResponse: an outcome for each call, in their order.
+
+        Room in the response is given to the calls in their order. Unreduced values that find none left are not computed, and
+        take none: their call is answered RESPONSE_TOO_LARGE, and a smaller one behind it may still fit.
+        """
+        with self._service.admit(message) as hold:
+            envelopes = parse_many("ScoreBatchRequest", message).calls
+            hold.grow(CALL_BYTES * len(envelopes))
+            submission = Submission(len(envelopes))
+            calls: list[tuple[int, Call]] = []
+            used_bytes = OUTCOME_BYTES * len(envelopes)
+            for index, envelope in enumerate(envelopes):
+                try:
+                    call = read_call(self._service, envelope)
+                    answer_bytes = call.answer_bytes
+                    if answer_bytes:
+                        self._check_room(used_bytes + answer_bytes)
+                        hold.grow(answer_bytes)
+                        used_bytes += answer_bytes
+                except CallError as error:
+                    submission.settle(index, bare(error))
+                else:
+                    calls.append((index, call))
+            del envelopes
+            self._dispatcher.submit(submission, calls, deadline=deadline, caller=caller)
+            calls.clear()  # each is let go when it has its outcome
+            if not submission.done:
+                try:
+                    await submission.wait()
+                finally:
+                    self._dispatcher.cancel(submission)
+            return self._encode(submission)
+
+    async def score_stream(self, read: Read, write: Write, *, deadline: float | None = None, caller: str = "") -> None:
+        """ScoreStream: `read` gives the next request message, or None at their end, and `write` sends a response message."""
+        stream = ScoreStream(self._service, self._dispatcher, clock=self._clock, deadline=deadline, caller=caller)
+        await self._while_open(stream, stream.run(read, write))
+
+    async def evaluate(self, read: Read, *, deadline: float | None = None, caller: str = "") -> bytes:
+        """Evaluate: `read` gives the next EvaluateRequest, or None at their end. Returns the EvaluateResponse."""
+        stream = Evaluation(self._service, self._dispatcher, deadline=deadline, caller=caller)
+        response: bytes = await self._while_open(stream, stream.run(read))
+        return response
+
+    def drain(self) -> None:
+        """Ends the streams, after Service.drain: those of ScoreStream when what they had accepted is answered."""
+        for stream in self._streams:
+            stream.wake()
+
+    @property
+    def open_streams(self) -> int:
+        """Streams that have not ended."""
+        return len(self._streams)
+
+    @property
+    def held_bytes(self) -> int:
+        """What the streams hold: calls that are not answered and answers that are not sent."""
+        return sum([stream.held_bytes for stream in self._streams])
+
+    # Implementation details follow.
+
+    async def _while_open(self, stream: Stream, run: Awaitable[Any]) -> Any:
+        self._streams.add(stream)
+        try:
+            return await run
+        finally:
+            self._streams.discard(stream)
+            stream.close()
+
+    def _check_room(self, nbytes: int) -> None:
+        if nbytes > self._max_response_bytes:
+            raise ResponseTooLarge(
+                f"the responses of the message take {nbytes} bytes; {self._max_response_bytes} are allowed: send fewer calls in one",
+                limit=self._max_response_bytes,
+                actual=nbytes,
+            )
+
+    def _encode(self, submission: Submission) -> bytes:
+        response = _ScoreBatchResponse()
+        add = response.outcomes.add
+        for outcome in submission.outcomes:
+            assert outcome is not None
+            fill(add(), outcome)
+        encoded: bytes = response.SerializeToString()
+        self._check_room(len(encoded))  # errors may be larger
+        return encoded

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ScoreStream: calls come with ids, and outcomes return in any order.
+
+There is no timer: whenever the writer is free, it takes everything that has been settled, as one message.
+"""
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+from lossd import _twins
+from lossd_server.admission import Hold
+from lossd_server.dispatcher import Dispatcher, Outcome, Submission
+from lossd_server.errors import CallError, HyperparameterOutOfRange, IdInUse, Unavailable
+from lossd_server.outcomes import CALL_BYTES, bare, fill, outcome_bytes, parse_many, read_call
+from lossd_server.service import Service, shutting_down
+from lossd_server.stream import Message, Read, Stream
+from lossd_server.validate import Call
+
+# A response message is closed when it has so many bytes, so that any client's limit on messages (4 MiB by default) admits it,
+# unless one outcome alone is larger.
+MAX_MESSAGE_BYTES: Final = 1 << 20
+
+_ScoreStreamResponse: Final = _twins.twin("ScoreStreamResponse")
+
+# A call: its message, its index there, its id.
+_Entry = tuple[Message, int, int]
+
+
+class ScoreStream(Stream):
+    """One RPC. An id is in use from its call's arrival until the message that answers it is made, or it is cancelled."""
+
+    def __init__(
+        self, service: Service, dispatcher: Dispatcher, *, clock: Callable[[], float], deadline: float | None, caller: str
+    ) -> None:
+        super().__init__(service, dispatcher, deadline=deadline, caller=caller)
+        self._clock = clock
+        self._live: dict[int, _Entry] = {}
+        self._settled: deque[tuple[_Entry, Outcome]] = deque()
+
+    async def run(self, read: Read, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Until every message was received and every call answered. Raises CallError: ShuttingDown at a drain, earlier."""
+        self._start_reading(read)
+        while True:
+            if self._settled:
+                response, sent = self._take()
+                if response:
+                    await write(response)
+                for message in sent:
+                    message.remaining -= 1
+                    if not message.remaining:
+                        self._let_go(message)
+            elif self._at_end and not self._messages:
+                return
+            elif self._service.draining and not self._messages:
+                raise shutting_down()
+            else:
+                await self._wait()
+
+    # Implementation details follow.
+
+    async def _receive(self, message: bytes) -> None:
+        now = self._clock()
+        envelope = parse_many("ScoreStreamRequest", message)
+        for id_ in envelope.cancelled_ids:
+            entry = self._live.pop(id_, None)
+            if entry is not None:
+                self._dispatcher.cancel(entry[0].submission, entry[1])
+        envelopes = envelope.calls
+        if not envelopes:
+            return
+        held_bytes = len(message) + CALL_BYTES * len(envelopes)
+        try:
+            hold = self._admit(message, CALL_BYTES * len(envelopes))
+        except Unavailable as error:
+            refusal = bare(error)
+            batch, new = self._begin(envelopes, None, held_bytes)
+            for index in new:
+                batch.submission.settle(index, refusal)
+            return
+        batch, new = self._begin(envelopes, hold, held_bytes)
+        submission = batch.submission
+        calls: list[tuple[int, Call]] = []
+        deadlines: dict[int, float] = {}
+        for index in new:
+            stream_call = envelopes[index]
+            try:
+                call = read_call(self._service, stream_call.call)
+                if stream_call.HasField("timeout_seconds"):
+                    deadline = now + _timeout(stream_call.timeout_seconds)
+                    if deadline < (math.inf if self._deadline is None else self._deadline):
+                        deadlines[index] = deadline
+                answer_bytes = call.answer_bytes
+                if answer_bytes:
+                    hold.grow(answer_bytes)
+                    self._add(batch, answer_bytes)
+            except CallError as error:
+                submission.settle(index, bare(error))
+            else:
+                calls.append((index, call))
+        self._dispatcher.submit(submission, calls, deadline=self._deadline, deadlines=deadlines, caller=self._caller)
+
+    def _admit(self, message: bytes, call_bytes: int) -> Hold:
+        hold = self._service.admit(message)
+        try:
+            hold.grow(call_bytes)
+        except CallError:
+            hold.release()
+            raise
+        return hold
+
+    def _begin(self, envelopes: Any, hold: Hold | None, held_bytes: int) -> tuple[Message, list[int]]:
+        """The message, kept, and the indices of the calls whose ids were free; the others are settled."""
+        entries: list[_Entry] = []
+        count = len(envelopes)
+        submission = Submission(count, partial(self._on_outcome, entries))
+        message = Message(hold, held_bytes, submission, count)
+        self._keep(message)
+        live = self._live
+        new: list[int] = []
+        for index, envelope in enumerate(envelopes):
+            id_ = envelope.id
+            entry = (message, index, id_)
+            entries.append(entry)
+            if id_ in live:
+                submission.settle(index, IdInUse("id", f"{id_} is the id of a call that is not answered yet"))
+            else:
+                live[id_] = entry
+                new.append(index)
+        return message, new
+
+    def _on_outcome(self, entries: list[_Entry], index: int, outcome: Outcome) -> None:
+        self._settled.append((entries[index], outcome))
+        self._changed.set()
+
+    def _take(self) -> tuple[bytes, list[Message]]:
+        """Everything that is settled, as one message (empty: nobody waits for any of it), and the messages of each call."""
+        response = _ScoreStreamResponse()
+        settled, live = self._settled, self._live
+        done: list[Message] = []
+        nbytes = 0
+        while settled:
+            entry, outcome = settled[0]
+            message, _, id_ = entry
+            answered = live.get(id_) is entry or isinstance(outcome, IdInUse)
+            if answered:
+                nbytes += outcome_bytes(outcome)
+                if nbytes > MAX_MESSAGE_BYTES and response.outcomes:
+                    break
+                stream_outcome = response.outcomes.add()
+                stream_outcome.id = id_
+                fill(stream_outcome.outcome, outcome)
+                if live.get(id_) is entry:
+                    del live[id_]
+            settled.popleft()
+            done.append(message)
+        return response.SerializeToString(), done
+
+
+def _timeout(seconds: float) -> float:
+    if math.isnan(seconds):
+        raise HyperparameterOutOfRange("timeout_seconds", "is nan; it must be a number")
+    return seconds
