@@ -3,11 +3,12 @@
 
 import asyncio
 import gc
+import itertools
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import lossd.testing
 from fake_server import BATCH, UNARY, Fake, Refused, fake_server, outcome, overloaded
 from lossd._errors import ErrorDetails
 from lossd._losses import LossMethods
-from samples import SAMPLES
+from samples import SAMPLES, ErrorInput
 from samples.record import normal, rng
 
 
@@ -288,6 +289,55 @@ def test_a_batch_waits_for_the_server_no_longer_than_its_timeout(fake: Fake) -> 
 def test_a_batch_has_every_loss() -> None:
     names = {name for name in dir(LossMethods) if not name.startswith("_")}
     assert names == set(SAMPLES)
+
+
+# -- many calls of every loss, and errors among them
+
+
+def _mixed() -> list[tuple[str, dict[str, Any], str, ErrorInput | None]]:
+    """(loss, arguments, reduction, how it must fail): every loss in every reduction, and every third call is wrong."""
+    calls: list[tuple[str, dict[str, Any], str, ErrorInput | None]] = []
+    wrong = itertools.cycle([(loss.name, error) for loss in SAMPLES.values() for error in loss.errors[:2] if error.field])
+    for reduction in ("mean", "none", "sum"):
+        for loss in SAMPLES.values():
+            if len(calls) % 3 == 2:
+                name, error = next(wrong)
+                calls.append((name, error.kwargs, "mean", error))
+            calls.append((loss.name, loss.samples[0].kwargs, reduction, None))
+    return calls
+
+
+def _check_mixed(client: lossd.Client, outcomes: Sequence[Any]) -> None:
+    for (name, kwargs, reduction, error), got in zip(_mixed(), outcomes, strict=True):
+        if error is None:
+            np.testing.assert_array_equal(got, getattr(client, name)(**kwargs, reduction=reduction))
+        else:
+            with pytest.raises(lossd.InvalidArgumentError) as alone:
+                getattr(client, name)(**kwargs)
+            assert (type(got), got.details) == (lossd.InvalidArgumentError, alone.value.details)
+            assert got.field_violations[0].field == error.field
+
+
+def test_a_mixed_batch_keeps_order_values_and_errors(client: lossd.Client) -> None:
+    with client.batch() as batch:
+        answers = [getattr(batch, name)(**kwargs, reduction=reduction) for name, kwargs, reduction, _ in _mixed()]
+
+    def settled(answer: lossd.Pending[Any]) -> Any:
+        try:
+            return answer.result()
+        except lossd.LossdError as error:
+            return error
+
+    _check_mixed(client, [settled(answer) for answer in answers])
+
+
+def test_mixed_calls_on_one_stream_keep_their_values_and_errors(address: str, client: lossd.Client) -> None:
+    async def main() -> list[Any]:
+        async with lossd.AsyncClient(address, coalesce=True) as aclient:
+            calls = [getattr(aclient, name)(**kwargs, reduction=reduction) for name, kwargs, reduction, _ in _mixed()]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    _check_mixed(client, asyncio.run(main()))
 
 
 # -- the server inside the process
