@@ -200,6 +200,15 @@ def test_small_calls_are_copied_when_they_are_made(fake: Fake) -> None:
         assert answer.result() == 1.0
 
 
+def test_a_long_batch_begins_to_leave_before_its_end(fake: Fake) -> None:
+    with lossd.Client(fake.address) as client:
+        with client.batch() as batch:
+            answers = [batch.mse_loss(np.full(10_000, i, "f4"), np.zeros(10_000, "f4")) for i in range(20)]
+            fake.wait_for(lambda: len(fake.received) > 0)
+        assert [answer.result() for answer in answers] == [i * i for i in range(20)]
+    assert sum(len(message.calls) for message in fake.of(BATCH)) == 20
+
+
 def test_messages_of_a_batch_stay_below_the_limit(fake: Fake) -> None:
     with lossd.Client(fake.address, max_message_bytes=2_000) as client:
         with client.batch() as batch:

@@ -16,9 +16,10 @@ from lossd._batch import AsyncBatch
 from lossd._calls import Encoded
 from lossd._channel import DEFAULT_TIMEOUT_SECONDS, MAX_MESSAGE_BYTES, channel_options
 from lossd._codec import LossResult, Request
-from lossd._core import CONCURRENT_MESSAGES, Core, Job, T
+from lossd._core import Core, Job, T
 from lossd._errors import CallCancelledError, ConnectionFailedError, ErrorDetails, error_of_rpc
 from lossd._evaluation import AsyncEvaluation
+from lossd._outbox import CONCURRENT_MESSAGES
 from lossd._task_stream import TaskStream
 from lossd.v1 import loss_service_pb2
 

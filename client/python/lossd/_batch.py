@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls that are collected and sent together."""
 
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from lossd._calls import Encoded
 from lossd._codec import LossResult, Request
 from lossd._errors import LossdError
 from lossd._losses import LossMethods
-from lossd._outbox import MESSAGE_BYTES
+from lossd._outbox import CONCURRENT_MESSAGES, MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from lossd._core import Core
@@ -38,31 +39,52 @@ class Pending(Generic[T]):
         return answer  # type: ignore[no-any-return]
 
 
+# What is collected begins to leave when it has so many bytes, so that it is computed while the rest is prepared.
+_SEND_BYTES: Final = 256 << 10
+
+
 class _Collector(LossMethods[Pending[float], Pending[NDArray[np.floating[Any]]], Pending[LossResult]]):
     def __init__(self, core: "Core[Any, Any, Any]", timeout: float | None) -> None:
         self._core = core
         self._timeout = timeout
         self._calls: list[Request | Encoded] = []
-        self._pending: list[Pending[Any]] = []
+        self._waiting: list[Pending[Any]] = []  # for the calls
+        self._nbytes = 0
+        self._sent: list[tuple[list[Pending[Any]], Any]] = []
+        self._count = 0
         self._done = False
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return self._count
 
     # Implementation details follow.
 
     def _call(self, request: Request, return_statistics: bool) -> Any:
         if self._done:
             raise RuntimeError("the batch was sent already")
-        self._calls.append(shareable(request))
-        self._pending.append(Pending(return_statistics))
-        return self._pending[-1]
+        call = shareable(request)
+        pending: Pending[Any] = Pending(return_statistics)
+        self._calls.append(call)
+        self._waiting.append(pending)
+        self._count += 1
+        if isinstance(call, Encoded):
+            self._nbytes += len(call.message)
+            if self._nbytes >= _SEND_BYTES and sum(not sent.done() for _, sent in self._sent) < CONCURRENT_MESSAGES:
+                self._send()
+        return pending
 
-    async def _send(self) -> None:
-        calls, self._calls = self._calls, []
-        outcomes = await self._core._score_many(calls, self._core._deadline(self._timeout))
-        for pending, outcome in zip(self._pending, outcomes, strict=True):
-            pending._outcome = outcome
+    def _send(self) -> None:
+        calls, waiting, self._calls, self._waiting, self._nbytes = self._calls, self._waiting, [], [], 0
+        core = self._core
+        self._sent.append((waiting, core._start(partial(core._score_many, calls, core._deadline(self._timeout)))))
+
+    async def _finish(self) -> None:
+        calls, waiting = self._calls, self._waiting
+        rest = await self._core._score_many(calls, self._core._deadline(self._timeout))
+        answered = [(waiting, rest), *[(pending, await self._core._finish(sent)) for pending, sent in self._sent]]
+        for waiting, outcomes in answered:
+            for pending, outcome in zip(waiting, outcomes, strict=True):
+                pending._outcome = outcome
 
 
 class Batch(_Collector):
@@ -76,7 +98,7 @@ class Batch(_Collector):
 
         self._done = True
         if error is None:
-            run(self._send())
+            run(self._finish())
 
 
 class AsyncBatch(_Collector):
@@ -88,7 +110,7 @@ class AsyncBatch(_Collector):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._done = True
         if error is None:
-            await self._send()
+            await self._finish()
 
 
 def shareable(request: Request) -> Request | Encoded:

@@ -16,9 +16,10 @@ from lossd._batch import Batch
 from lossd._calls import Encoded
 from lossd._channel import DEFAULT_TIMEOUT_SECONDS, MAX_MESSAGE_BYTES, channel_options
 from lossd._codec import LossResult, Request
-from lossd._core import CONCURRENT_MESSAGES, Core, Job, T, run
+from lossd._core import Core, Job, T, run
 from lossd._errors import CallCancelledError, ConnectionFailedError, ErrorDetails, error_of_rpc
 from lossd._evaluation import Evaluation
+from lossd._outbox import CONCURRENT_MESSAGES
 from lossd._thread_stream import ThreadStream
 from lossd.v1 import loss_service_pb2
 
@@ -66,14 +67,15 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
             self._stream = ThreadStream(lambda messages: method(messages, metadata=metadata))
 
     def batch(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS) -> Batch:
-        """Collects calls, and sends them together when its `with` ends:
+        """Collects calls, and sends them many at a time:
 
         with client.batch() as batch:
             a = batch.cross_entropy(logits, labels)
             b = batch.mse_loss(predictions, targets)
         a.result(), b.result()
 
-        Calls fail alone, each at its `result()`. Arrays above 1 MiB must not change before the end of the `with`.
+        The answers are there after the `with`. Calls fail alone, each at its `result()`. Arrays above 1 MiB must not change before
+        the end of the `with`.
 
         Args:
             timeout: Seconds that all calls together may take; None waits for ever.

@@ -24,8 +24,6 @@ from lossd.v1 import loss_service_pb2
 
 SERVICE: Final = "lossd.v1.LossService"
 MAX_ATTEMPTS: Final = 4  # as in the service config
-# Parts of a request, and messages of a batch, that are under way at a time: enough to keep the server busy.
-CONCURRENT_MESSAGES: Final = 4
 
 T = TypeVar("T")
 Job = Callable[[], Coroutine[Any, Any, T]]

@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 # A message is closed when it has so many bytes, so that the server can start on it, and answers are not far apart.
 MESSAGE_BYTES: Final = 1 << 20
+# Parts of a request, and messages of a batch, that are under way at a time: enough to keep the server busy.
+CONCURRENT_MESSAGES: Final = 4
 # Larger calls do not gain from company, and would make the others wait: they go by themselves.
 LARGEST_CALL_BYTES: Final = 256 << 10
 
