@@ -14,7 +14,7 @@ import pytest
 import lossd
 from fake_server import STREAM, UNARY, Fake, Refused, fake_server, overloaded, score_of
 from lossd._calls import Encoded
-from lossd._outbox import MESSAGE_BYTES, Outbox
+from lossd._outbox import MESSAGE_BYTES, MESSAGE_CALLS, Outbox
 from lossd.v1 import evaluation_service_pb2, regression_pb2, tensor_pb2
 
 
@@ -103,6 +103,12 @@ def test_a_message_is_closed_when_it_is_large_and_order_is_kept(outbox: Outbox[s
     assert not outbox
 
 
+def test_a_message_is_closed_when_it_has_many_calls(outbox: Outbox[str]) -> None:
+    for _ in range(MESSAGE_CALLS + 1):
+        outbox.add("x", CALL, None)
+    assert [len(taken(outbox).calls) for _ in range(2)] == [MESSAGE_CALLS, 1]
+
+
 def test_a_call_cancelled_before_it_left_never_leaves(outbox: Outbox[str]) -> None:
     outbox.cancel(outbox.add("a", CALL, None))
     assert not outbox
@@ -150,8 +156,8 @@ def test_calls_made_at_the_same_time_get_their_own_answers(fake: Fake, score: Sc
 
 
 def test_tasks_that_call_in_one_turn_of_the_loop_share_a_message(fake: Fake) -> None:
-    _tasks(fake.address, [pair(i) for i in range(50)])
-    assert [len(message.calls) for message in fake.of(STREAM)] == [50]
+    _tasks(fake.address, [pair(i) for i in range(MESSAGE_CALLS)])
+    assert [len(message.calls) for message in fake.of(STREAM)] == [MESSAGE_CALLS]
 
 
 def test_a_large_call_goes_by_itself(fake: Fake, score: Score) -> None:

@@ -12,8 +12,9 @@ from lossd._errors import OverloadedError
 
 T = TypeVar("T")
 
-# A message is closed when it has so many bytes, so that the server can start on it, and answers are not far apart.
+# A message is closed when it has so many bytes or calls, so that the server computes some while we prepare others.
 MESSAGE_BYTES: Final = 1 << 20
+MESSAGE_CALLS: Final = 32
 # Parts of a request, and messages of a batch, that are under way at a time: enough to keep the server busy.
 CONCURRENT_MESSAGES: Final = 4
 # Larger calls do not gain from company, and would make the others wait: they go by themselves.
@@ -62,12 +63,12 @@ class Outbox(Generic[T]):
             self._cancelled.append(id_)
 
     def take(self, now: float) -> bytes:
-        """The next message: calls in their order, up to MESSAGE_BYTES, and all cancellations."""
+        """The next message: calls in their order, up to the limits, and all cancellations."""
         calls: list[tuple[int, Encoded, float | None]] = []
         nbytes = 0
         for id_, (_, encoded, deadline) in self._waiting.items():
             nbytes += len(encoded.message)
-            if calls and nbytes > MESSAGE_BYTES:
+            if calls and (nbytes > MESSAGE_BYTES or len(calls) == MESSAGE_CALLS):
                 break
             calls.append((id_, encoded, None if deadline is None else max(0.0, deadline - now)))
         for id_, _, _ in calls:
