@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 import structlog
@@ -82,12 +82,12 @@ def server_credentials(certificate: Path, key: Path, client_ca: Path | None) -> 
     watched = [path for path in (certificate, key, client_ca) if path is not None]
     stamps = [_stamp(path) for path in watched]
 
-    def fetch() -> grpc.ServerCertificateConfiguration | None:
+    def fetch() -> Any:  # a configuration, or None: gRPC keeps the last one
         nonlocal stamps
         try:
             current = [_stamp(path) for path in watched]
             if current == stamps:
-                return None  # gRPC keeps the last one
+                return None
             fresh = configuration()
         except OSError as error:
             _log.error("certificate_not_reloaded", error=type(error).__name__)

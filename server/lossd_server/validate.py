@@ -161,7 +161,7 @@ def _check_reduction(spec: LossSpec, reduction: int) -> int:
     if reduction in (NONE, MEAN, SUM) or (reduction == BATCH_MEAN and spec.batch_mean):
         return reduction
     try:
-        named = options_pb2.Reduction.Name(reduction)  # type: ignore[arg-type]
+        named = options_pb2.Reduction.Name(reduction)
     except ValueError:
         raise ReductionUnsupported("reduction", f"{reduction} is not a Reduction") from None
     raise ReductionUnsupported("reduction", f"{spec.rpc} has no {named}")

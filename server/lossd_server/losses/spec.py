@@ -59,9 +59,7 @@ class Real:
     def admits(self, value: float) -> bool:
         """Whether the value is in range."""
         return (
-            self.minimum <= value <= self.maximum
-            and (self.above is None or value > self.above)
-            and not (self.finite and math.isinf(value))
+            self.minimum <= value <= self.maximum and (self.above is None or value > self.above) and not (self.finite and math.isinf(value))
         )
 
 
