@@ -103,10 +103,39 @@ def test_a_message_is_closed_when_it_is_large_and_order_is_kept(outbox: Outbox[s
     assert not outbox
 
 
-def test_a_message_is_closed_when_it_has_many_calls(outbox: Outbox[str]) -> None:
-    for _ in range(MESSAGE_CALLS + 1):
+@pytest.mark.parametrize(("waiting", "messages"), [(33, [32, 1]), (400, [100, 75, 56, 42])])
+def test_a_message_has_a_share_of_what_waits(outbox: Outbox[str], waiting: int, messages: list[int]) -> None:
+    for _ in range(waiting):
         outbox.add("x", CALL, None)
-    assert [len(taken(outbox).calls) for _ in range(2)] == [MESSAGE_CALLS, 1]
+    left = []
+    while outbox:
+        left.append(len(taken(outbox).calls))
+    assert left == messages
+
+
+@pytest.mark.parametrize("settle", ["answer", "cancel"])
+def test_calls_gather_while_four_messages_met_with_no_answer(outbox: Outbox[str], settle: str) -> None:
+    ids = []
+    for name in "abcd":
+        ids.append(outbox.add(name, CALL, None))
+        assert len(taken(outbox).calls) == 1
+    later = [outbox.add(name, CALL, None) for name in "efg"]
+    assert not outbox
+    if settle == "answer":
+        assert outbox.answer(answer(ids[2]))
+    else:
+        outbox.cancel(ids[2])
+    assert outbox
+    message = taken(outbox)
+    assert [call.id for call in message.calls] == later
+    assert list(message.cancelled_ids) == ([] if settle == "answer" else [ids[2]])
+    outbox.add("h", CALL, None)
+    assert not outbox
+    outbox.cancel(later[0])
+    assert len(taken(outbox).calls) == 1
+    outbox.clear()
+    outbox.add("i", CALL, None)
+    assert outbox
 
 
 def test_a_call_cancelled_before_it_left_never_leaves(outbox: Outbox[str]) -> None:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calls of one ScoreStream: what leaves next, and whom an answer is for. Pure: no thread, task, channel or clock.
 
-There is no timer and no batch size to wait for: whoever writes to the stream takes everything that is there each time that the
-write before is done. So a lone call leaves at once, and calls made while the stream is busy leave together.
+There is no timer and no batch size to wait for. Whoever writes to the stream takes what is there each time that the write before
+is done, as long as fewer than MESSAGES_UNDER_WAY messages have met with no answer at all. So a lone call leaves at once, and calls
+made while the stream is busy leave together.
 """
 
+from itertools import islice
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from lossd._calls import Encoded, stream_message, stream_outcomes
@@ -12,11 +14,13 @@ from lossd._errors import OverloadedError
 
 T = TypeVar("T")
 
-# A message is closed when it has so many bytes or calls, so that the server computes some while we prepare others.
+# Enough that the server computes some while others are prepared, and few enough that calls find company.
+MESSAGES_UNDER_WAY: Final = 4
+# A message holds so many bytes at most, and of what waits a share of MESSAGES_UNDER_WAY, or so many calls if they are more.
 MESSAGE_BYTES: Final = 1 << 20
 MESSAGE_CALLS: Final = 32
-# Parts of a request, and messages of a batch, that are under way at a time: enough to keep the server busy.
-CONCURRENT_MESSAGES: Final = 4
+# Parts of a request, and messages of a batch, that are under way at a time.
+CONCURRENT_MESSAGES: Final = MESSAGES_UNDER_WAY
 # Larger calls do not gain from company, and would make the others wait: they go by themselves.
 LARGEST_CALL_BYTES: Final = 256 << 10
 
@@ -39,17 +43,30 @@ class _Call(NamedTuple, Generic[T]):
     deadline: float | None
 
 
+class _Message:
+    """A message that left; `silent` until one of its calls is answered, or cancelled."""
+
+    __slots__ = ("silent",)
+
+    def __init__(self) -> None:
+        self.silent = True
+
+
 class Outbox(Generic[T]):
-    """Calls that wait to leave, and calls that left and wait for their answer. `waiter` is whatever waits for it."""
+    """Calls that wait to leave, and calls that left and wait for their answer. `waiter` is whatever waits for it.
+
+    True where there is something to `take` now.
+    """
 
     def __init__(self) -> None:
         self._ids = 0
         self._waiting: dict[int, _Call[T]] = {}
-        self._unanswered: dict[int, T] = {}
+        self._unanswered: dict[int, tuple[T, _Message]] = {}
         self._cancelled: list[int] = []
+        self._silent = 0
 
     def __bool__(self) -> bool:
-        return bool(self._waiting or self._cancelled)
+        return bool(self._cancelled or (self._waiting and self._silent < MESSAGES_UNDER_WAY))
 
     def add(self, waiter: T, encoded: Encoded, deadline: float | None) -> int:
         """Queues a call; returns its id."""
@@ -59,20 +76,24 @@ class Outbox(Generic[T]):
 
     def cancel(self, id_: int) -> None:
         """Nobody waits for the call any more. Nothing happens where it was answered."""
-        if self._waiting.pop(id_, None) is None and self._unanswered.pop(id_, None) is not None:
+        if self._waiting.pop(id_, None) is None and self._settle(id_) is not None:
             self._cancelled.append(id_)
 
     def take(self, now: float) -> bytes:
         """The next message: calls in their order, up to the limits, and all cancellations."""
         calls: list[tuple[int, Encoded, float | None]] = []
         nbytes = 0
-        for id_, (_, encoded, deadline) in self._waiting.items():
+        room = 0 if self._silent >= MESSAGES_UNDER_WAY else max(MESSAGE_CALLS, len(self._waiting) // MESSAGES_UNDER_WAY)
+        for id_, (_, encoded, deadline) in islice(self._waiting.items(), room):
             nbytes += len(encoded.message)
-            if calls and (nbytes > MESSAGE_BYTES or len(calls) == MESSAGE_CALLS):
+            if calls and nbytes > MESSAGE_BYTES:
                 break
             calls.append((id_, encoded, None if deadline is None else max(0.0, deadline - now)))
-        for id_, _, _ in calls:
-            self._unanswered[id_] = self._waiting.pop(id_).waiter
+        if calls:
+            message = _Message()
+            self._silent += 1
+            for id_, _, _ in calls:
+                self._unanswered[id_] = (self._waiting.pop(id_).waiter, message)
         cancelled, self._cancelled = self._cancelled, []
         return stream_message(calls, cancelled)
 
@@ -80,7 +101,7 @@ class Outbox(Generic[T]):
         """The waiters that a message answers, each with its LossResponse twin or the exception to raise."""
         answers = []
         for id_, outcome in stream_outcomes(message):
-            waiter = self._unanswered.pop(id_, None)
+            waiter = self._settle(id_)
             if waiter is None:
                 continue
             if isinstance(outcome, OverloadedError):
@@ -90,6 +111,16 @@ class Outbox(Generic[T]):
 
     def clear(self) -> list[T]:
         """Takes out every call, answered by nobody: the stream is gone."""
-        waiters = [call.waiter for call in self._waiting.values()] + list(self._unanswered.values())
-        self._waiting, self._unanswered, self._cancelled = {}, {}, []
+        waiters = [call.waiter for call in self._waiting.values()] + [waiter for waiter, _ in self._unanswered.values()]
+        self._waiting, self._unanswered, self._cancelled, self._silent = {}, {}, [], 0
         return waiters
+
+    # Implementation details follow.
+
+    def _settle(self, id_: int) -> T | None:
+        """The waiter of a call that left, which it does no more; None where it was answered or cancelled."""
+        waiter, message = self._unanswered.pop(id_, (None, None))
+        if message is not None and message.silent:
+            message.silent = False
+            self._silent -= 1
+        return waiter

@@ -63,6 +63,8 @@ class TaskStream:
                 async for message in rpc:
                     for future, outcome in self._outbox.answer(message):
                         _settle(future, outcome)
+                    if self._outbox:
+                        self._filled.set()
             finally:
                 writer.cancel()
                 rpc.cancel()

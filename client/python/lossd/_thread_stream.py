@@ -86,6 +86,8 @@ class ThreadStream:
             for message in session.rpc:
                 with self._changed:
                     answers = self._outbox.answer(message)
+                    if self._outbox:
+                        self._changed.notify()
                 for waiter, outcome in answers:
                     waiter.answer(outcome)
         except grpc.RpcError:
