@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from lossd_server.admission import Admission
 from lossd_server.errors import CallError, Cancelled, InvalidArgument, Unavailable
-from lossd_server.evaluation import EvaluationService
+from lossd_server.evaluation import EvaluationService, Write
 from lossd_server.metrics import Metrics
 from lossd_server.service import Method
 from lossd_server.stream import Read
@@ -46,7 +46,7 @@ def evaluation_handlers(service: str, evaluation: EvaluationService, metrics: Me
     """A generic handler for EvaluationService."""
 
     async def score_stream(_: Any, context: Context, deadline: float | None) -> None:
-        await evaluation.score_stream(_reader(context), context.write, deadline=deadline)
+        await evaluation.score_stream(_reader(context), _writer(context), deadline=deadline)
 
     async def evaluate(_: Any, context: Context, deadline: float | None) -> bytes:
         return await evaluation.evaluate(_reader(context), deadline=deadline)
@@ -110,6 +110,16 @@ def _reader(context: Context) -> Read:
         return None if message is grpc.aio.EOF else message
 
     return read
+
+
+def _writer(context: Context) -> Write:
+    async def write(message: bytes) -> None:
+        try:
+            await context.write(message)
+        except grpc.aio.InternalError:  # the connection broke, and gRPC has not cancelled us yet
+            raise Cancelled("the caller is gone") from None
+
+    return write
 
 
 def _internal(name: str, error: Exception) -> CallError:
