@@ -171,6 +171,7 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
             negative: The shape of anchor; float.
             distance_function: PairwiseDistance (the default, with its defaults), CosineDistance or SquaredEuclideanDistance.
             margin: Finite, > 0.
+            swap: As in triplet_margin_loss.
             reduction: "mean", "sum" or "none" (one value an element or row).
 
         Raises:
