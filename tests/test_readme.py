@@ -53,8 +53,8 @@ def names(cell: str) -> list[str]:
 LOSS_ROWS = {names(row[0])[0]: row for row in table("Losses")}
 
 
-def test_the_python_example_prints_what_it_says(address: str) -> None:
-    (example,) = blocks("python")
+@pytest.mark.parametrize("example", blocks("python"))
+def test_a_python_example_prints_what_it_says(address: str, example: str) -> None:
     assert ADDRESS in example
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
