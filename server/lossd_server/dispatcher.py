@@ -286,11 +286,14 @@ class Dispatcher:
             self._on_device_lost(rebuilt)
 
     def _settle(self, batch: list[_Pending], results: Results, started_at: float, ended_at: float) -> None:
+        arrived_at, execution = math.nan, Execution(0.0, 0.0, 0, "")
         for pending, result in zip(batch, results, strict=True):
             if isinstance(result, CallError):
                 pending.submission.settle(pending.index, result)
             else:
-                execution = Execution(started_at - pending.arrived_at, ended_at - started_at, len(batch), self._device.name)
+                if pending.arrived_at != arrived_at:  # the calls of a message share one
+                    arrived_at = pending.arrived_at
+                    execution = Execution(started_at - arrived_at, ended_at - started_at, len(batch), self._device.name)
                 pending.submission.settle(pending.index, Success(result, execution))
         self._observer.batch_computed(
             batch[0].call.spec.name, len(batch), ended_at - started_at, [started_at - pending.arrived_at for pending in batch]

@@ -75,7 +75,7 @@ def fill(message: Any, outcome: Outcome) -> None:
     if isinstance(outcome, CallError):
         fill_error(message.error, outcome)
     else:
-        message.response.CopyFrom(encode(outcome))
+        encode(outcome, message.response)
 
 
 def fill_error(message: Any, error: CallError) -> None:
