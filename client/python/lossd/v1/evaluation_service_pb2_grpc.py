@@ -59,21 +59,26 @@ class EvaluationServiceServicer(object):
     """
 
     def ScoreBatch(self, request, context):
-        """Scores the calls of one message; the answers come in their order.
+        """Scores the calls of one message; the answers come in their order. Room in the response is given to the calls in their
+        order, too: unreduced values that find none left are not computed, and their call is answered RESPONSE_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ScoreStream(self, request_iterator, context):
-        """Scores calls as they come. Answers return in any order, as many to a message as are ready.
+        """Scores calls as they come. Answers return in any order, as many to a message as are ready, up to 1 MiB unless one alone
+        is larger. A client that does not read them is not read any further. A server that drains answers new calls
+        SHUTTING_DOWN, completes the others, and ends the stream with that status: calls without an answer were not accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Evaluate(self, request_iterator, context):
-        """The exact statistics of named series over everything sent. The first bad call ends the stream with its error.
+        """The exact statistics of named series over everything sent: whatever the order of mini-batches, the same bits. At most
+        10,000 series. The first bad call ends the stream with its error, whose field is as "calls[2].target"; the metadata
+        "message_index" counts messages from 0. A call for which the server has no room waits instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
