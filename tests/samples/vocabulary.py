@@ -220,7 +220,7 @@ def _linear_errors() -> list[ErrorInput]:
         ),
         *(ErrorInput(label, good | changed, reason, field) for label, (changed, reason, field) in table.items()),
         ErrorInput(
-            "K = 1 without a batch", {"input": x[0], "linear_weight": layer[:, None], "target": y[:1]}, "SHAPE_MISMATCH", "linear_weight"
+            "K = 1 without a batch", {"input": x[0], "input": layer[:, None], "target": y[:1]}, "SHAPE_MISMATCH", "linear_weight"
         ),
         *smoothing_errors(good),
         ErrorInput("12 MB that ask for 10^12 logits", million, "OPERATIONS_TOO_LARGE", "", "RESOURCE_EXHAUSTED"),
