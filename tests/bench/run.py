@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import report
-from load import Unserved, measure, preflight
+from load import Unserved, Wrong, measure, preflight
 from processes import HERE, SERVERS, Server
 from workloads import WORKLOADS, Workload
 
@@ -40,7 +40,7 @@ def main() -> None:
     seconds = arguments.seconds or (0.5 if arguments.quick else 1.0)
     workloads = [workload for workload in WORKLOADS if _chosen(workload.name, arguments.only)]
     servers = [name for name in SERVERS if _chosen(name, arguments.servers)]
-    results = run(workloads, servers, rounds, seconds)
+    results, wrong = run(workloads, servers, rounds, seconds)
 
     found = report.ratios(results)
     print(report.table(results), report.ratio_table(found), sep="\n\n")
@@ -48,13 +48,15 @@ def main() -> None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "bench.json").write_text(json.dumps(report.document(results, found, seconds), indent=1) + "\n")
         (arguments.out / "bench.svg").write_text(report.plot(results))
+    if wrong:
+        sys.exit("\n".join(["", "these runs are left out:", *wrong]))
 
 
-def run(workloads: list[Workload], names: list[str], rounds: int, seconds: float) -> report.Rounds:
-    """Every workload on every server, `rounds` times, in another order each time."""
+def run(workloads: list[Workload], names: list[str], rounds: int, seconds: float) -> tuple[report.Rounds, list[str]]:
+    """Every workload on every server, `rounds` times, in another order each time; and what went wrong."""
     runs = [(workload, name) for workload in workloads for name in names if name in workload.only]
     results: report.Rounds = {(workload.name, name): [] for workload, name in runs}
-    unserved = set()
+    unserved, wrong = set(), []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = {name: stack.enter_context(Server(name)) for name in names}
@@ -75,9 +77,12 @@ def run(workloads: list[Workload], names: list[str], rounds: int, seconds: float
                         sample = measure(servers[name], workload, length, folder, at_rest[name])
                     except Unserved:
                         unserved.add((workload.name, name))
+                    except Wrong as error:
+                        wrong.append(f"round {number + 1}: {error}")
+                        print(wrong[-1], file=sys.stderr)
                     else:
                         results[workload.name, name].append(sample)
-    return {run: samples for run, samples in results.items() if samples}
+    return {run: samples for run, samples in results.items() if samples}, wrong
 
 
 def _chosen(name: str, parts: list[str]) -> bool:

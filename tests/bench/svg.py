@@ -114,6 +114,8 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _number(value: float) -> str:
+    if value >= 1e6:
+        return f"{value / 1e6:.3g}M"
     if value >= 1000:
         return f"{value / 1000:.3g}k"
     return f"{value:.3g}"

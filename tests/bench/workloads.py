@@ -105,7 +105,7 @@ WORKLOADS = (
     Workload("py_unary", "Python Client, unary", small, (CROSS_ENTROPY,), 1, loaded_by="unary", only=("lossd",)),
     Workload("py_batch", "Python Client.batch(), 100 calls", batch, (BATCH,), 1, CALLS, loaded_by="batch", only=("lossd",)),
     Workload("py_async", "AsyncClient, 128 in flight", small, (CROSS_ENTROPY,), 128, loaded_by="async", only=("lossd",)),
-    Workload("py_coalesce", "AsyncClient(coalesce=True), 128", small, (STREAM,), 128, loaded_by="coalesce", only=("lossd",)),
+    Workload("py_coalesce", "AsyncClient(coalesce=True), 128", small, (CROSS_ENTROPY,), 128, loaded_by="coalesce", only=("lossd",)),
 )
 
 
