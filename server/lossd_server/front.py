@@ -7,6 +7,7 @@ grpc-retry-pushback-ms trailer for overload.
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -123,7 +124,9 @@ def _writer(context: Context) -> Write:
 
 
 def _internal(name: str, error: Exception) -> CallError:
-    _log.error("unexpected_exception", method=name, error=type(error).__name__, exc_info=error)
+    # The message of a foreign exception may hold data, and a traceback paths: the functions and lines are enough to find it.
+    where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    _log.error("unexpected_exception", method=name, error=type(error).__name__, where=where)
     unexpected = CallError("the server failed unexpectedly; this is a bug, please report it with the shapes of the request")
     unexpected.code, unexpected.reason = "INTERNAL", "UNEXPECTED"
     return unexpected

@@ -62,7 +62,9 @@ def _pieces(kwargs: Kwargs, extents: list[int]) -> list[Kwargs]:
     return [kwargs | dict(zip(names, (x[:t], y, i, j), strict=True)) for x, t, y, i, j in columns]
 
 
-def torch_ctc(log_probs: torch.Tensor, targets: torch.Tensor, input_lengths: Any, target_lengths: torch.Tensor, **rest: Any) -> torch.Tensor:
+def torch_ctc(
+    log_probs: torch.Tensor, targets: torch.Tensor, input_lengths: Any, target_lengths: torch.Tensor, **rest: Any
+) -> torch.Tensor:
     """torch takes the labels of an unbatched call as concatenated ones: none beyond the length."""
     targets = targets[: int(target_lengths)] if log_probs.ndim == 2 else targets
     return torch.nn.functional.ctc_loss(log_probs, targets, input_lengths, target_lengths, **rest)

@@ -219,9 +219,7 @@ def _linear_errors() -> list[ErrorInput]:
             for n, v in wrong.items()
         ),
         *(ErrorInput(label, good | changed, reason, field) for label, (changed, reason, field) in table.items()),
-        ErrorInput(
-            "K = 1 without a batch", {"input": x[0], "input": layer[:, None], "target": y[:1]}, "SHAPE_MISMATCH", "linear_weight"
-        ),
+        ErrorInput("K = 1 without a batch", {"input": x[0], "linear_weight": layer[:, None], "target": y[:1]}, "SHAPE_MISMATCH", "input"),
         *smoothing_errors(good),
         ErrorInput("12 MB that ask for 10^12 logits", million, "OPERATIONS_TOO_LARGE", "", "RESOURCE_EXHAUSTED"),
     ]

@@ -96,9 +96,7 @@ def cross_entropy(
     if class_probabilities is not None:
         return F.cross_entropy(input, class_probabilities, weight, label_smoothing=label_smoothing, reduction="none")
     assert class_indices is not None
-    return F.cross_entropy(
-        input, class_indices, weight, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none"
-    )
+    return F.cross_entropy(input, class_indices, weight, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none")
 
 
 # -- binary

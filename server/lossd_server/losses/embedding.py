@@ -52,7 +52,9 @@ def triplet_margin_with_distance_loss(
     """
     far = _distance(anchor, negative, distance)
     if swap:
-        far = torch.minimum(far, _distance(positive, negative, distance))
+        # torch.minimum writes NaN with other bits at the end of a tensor than inside one.
+        other = _distance(positive, negative, distance)
+        far = torch.where((other < far) | other.isnan(), other, far)
     return (margin + _distance(anchor, positive, distance) - far).clamp(min=0)
 
 
