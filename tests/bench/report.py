@@ -153,8 +153,9 @@ def plot(rounds: Rounds) -> str:
         if panel:
             panels[f"{workload.title}, calls/s"] = panel
     here = machine()
+    versions = ", ".join(here["versions"][:3])
     note = (
-        f"{here['cpu']}, {here['cores']} cores for load and server; {', '.join(here['versions'])}; {here['date']}; lines: range of rounds"
+        f"{here['cpu']}, {here['cores']} cores for load and server; {versions}; {here['date']}; bars: medians, lines: range of the rounds"
     )
     return svg.bars("lossd, the servers one would write, and echo servers", panels, note)
 
