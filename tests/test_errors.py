@@ -47,7 +47,6 @@ CODES = {
     errors.Unavailable: "UNAVAILABLE",
     errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
     errors.Cancelled: "CANCELLED",
-    errors.Unauthenticated: "UNAUTHENTICATED",
     errors.KernelFailure: "INTERNAL",
     errors.DeviceLost: "INTERNAL",
 }
