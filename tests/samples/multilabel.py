@@ -99,7 +99,7 @@ def label_lists(generator: np.random.Generator, classes: int, rows: int) -> torc
 
 @st.composite
 def _lists(draw: st.DrawFn, sizes: Sizes) -> Kwargs:
-    generator, classes, batch = draw(seeds), draw(sizes.width), draw(st.one_of(st.none(), sizes.batch))
+    generator, classes, batch = draw(seeds), min(draw(sizes.width), 1000), draw(st.one_of(st.none(), sizes.batch))
     x, y = normal(generator, batch or 1, classes, scale=draw(scales)), label_lists(generator, classes, batch or 1)
     if batch == 0:
         x, y = x[:0], y[:0]

@@ -28,7 +28,9 @@ def _targets(generator: np.random.Generator, classes: int, blank: int, rows: int
 def _alignments(draw: st.DrawFn, sizes: Sizes) -> Kwargs:
     generator, classes = draw(seeds), draw(sizes.width) + 1
     batch = draw(st.one_of(st.none(), sizes.batch.map(lambda extent: max(extent, 1))))
-    steps, length, rows, blank = draw(sizes.width), draw(sizes.width), batch or 1, draw(st.integers(0, classes - 1))
+    rows, blank = batch or 1, draw(st.integers(0, classes - 1))
+    steps = max(1, min(draw(sizes.width), 300_000 // (rows * classes)))
+    length = min(draw(sizes.width), 2 * steps)
     short = draw(st.booleans())  # inputs shorter than their targets are infinitely unlikely
     target_lengths = _lengths(generator.integers(0, length + 1, rows))
     input_lengths = _lengths(generator.integers(0 if short else steps, steps + 1, rows))
