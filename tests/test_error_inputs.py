@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lossd
-from lossd import _errors
+from lossd import _errors, _twins
 from lossd.v1 import (
     classification_pb2,
     loss_service_pb2_grpc,
@@ -20,6 +20,9 @@ from lossd.v1 import (
     tensor_pb2,
     vocabulary_pb2,
 )
+from lossd_server.losses import LOSSES
+from lossd_server.losses.spec import Tensor
+from requests_of import encoded
 from samples import SAMPLES, ErrorInput
 
 ERRORS = [pytest.param(name, error, id=f"{name}-{error.label}") for name, loss in SAMPLES.items() for error in loss.errors]
@@ -141,6 +144,55 @@ def test_a_message_that_no_client_of_ours_sends(
     error = _fails(address, rpc, request_message.SerializeToString())
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", reason)
     assert [violation.field for violation in error.details.field_violations] == [field]
+    assert still_answers(client)
+
+
+def _spoilt(name: str) -> Iterator[tuple[str, Any, str, str]]:
+    """(label, message, reason, field): a good request of this loss with one thing wrong, for every tensor and every option."""
+    rpc, good = encoded(name, **SAMPLES[name].samples[0].kwargs)
+    public = _twins.public(f"{rpc}Request")
+
+    def but() -> Any:
+        return public.FromString(good)
+
+    for field, value in but().ListFields():
+        if field.message_type is None or field.message_type.name != "Tensor":
+            continue
+        member = value.WhichOneof("values")
+        changes: dict[str, tuple[Callable[[Any], Any], str]] = {
+            "without values": (lambda tensor, member=member: tensor.ClearField(member), "TENSOR_MISSING"),
+            "with one element too few": (lambda tensor, member=member: getattr(tensor, member).values.pop(), "TENSOR_BYTE_LENGTH_MISMATCH"),
+            "of an enormous shape": (lambda tensor: tensor.shape.append(HUGE), "TENSOR_BYTE_LENGTH_MISMATCH"),
+            "of a negative shape": (lambda tensor: tensor.shape.extend([-1, -1]), "SHAPE_MISMATCH"),
+            "of nine extents": (lambda tensor: tensor.shape.extend([1] * 9), "SHAPE_MISMATCH"),
+        }
+        for label, (change, reason) in changes.items():
+            message = but()
+            change(getattr(message, field.name))
+            yield f"{field.name} {label}", message, reason, field.name
+        message = but()
+        message.ClearField(field.name)
+        choices = LOSSES[rpc].one_of
+        known = LOSSES[rpc].arguments[field.name]
+        if (isinstance(known, Tensor) and known.required) or any(field.name in members for members in choices):
+            members = next((members for members in choices if field.name in members), (field.name,))
+            yield f"{field.name} missing", message, "TENSOR_MISSING", members[0]
+    for option, reason in (("reduction", "REDUCTION_UNSUPPORTED"), ("precision", "PRECISION_UNSUPPORTED")):
+        message = but()
+        setattr(message, option, 99)
+        yield f"unknown {option}", message, reason, option
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_tensor_and_option_of_every_loss_is_checked(client: lossd.Client, address: str, name: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        call = channel.unary_unary(f"/lossd.v1.LossService/{SAMPLES[name].rpc}")
+        for label, message, reason, field in _spoilt(name):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(message.SerializeToString(), timeout=60)
+            error = _errors.error_of_rpc(caught.value)
+            found = (error.code, error.reason, [violation.field for violation in error.details.field_violations])
+            assert found == ("INVALID_ARGUMENT", reason, [field]), label
     assert still_answers(client)
 
 

@@ -10,6 +10,7 @@ import lossd
 from lossd.v1 import evaluation_service_pb2, loss_service_pb2, options_pb2
 from lossd_server.losses import LOSSES
 from lossd_server.losses.spec import Flag, Group, Integer, LossSpec, Real, Tensor
+from reference import REFERENCE
 from samples import SAMPLES
 
 PROTO = Path(__file__).resolve().parent.parent / "proto" / "lossd" / "v1"
@@ -32,6 +33,10 @@ def test_every_loss_can_be_called_in_a_batch() -> None:
 def test_every_loss_has_a_client_method_and_samples(spec: LossSpec) -> None:
     assert callable(getattr(lossd.Client, spec.name, None)), f"lossd._losses has no {spec.name}"
     assert spec.name in SAMPLES, f"tests/samples has nothing for {spec.name}"
+    assert SAMPLES[spec.name].rpc == spec.rpc
+    assert SAMPLES[spec.name].samples, f"tests/samples has no sample of {spec.name}"
+    assert SAMPLES[spec.name].errors, f"tests/samples has no error input of {spec.name}"
+    assert spec.name in REFERENCE, f"tests/reference has no {spec.name}"
 
 
 @losses

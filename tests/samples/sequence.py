@@ -91,6 +91,8 @@ def _samples() -> list[Sample]:
         Sample("unbatched", one),
         Sample("unbatched, lengths of one extent", one | {"input_lengths": _lengths([7]), "target_lengths": _lengths([3])}),
         Sample("unbatched, shorter than given", one | {"input_lengths": _lengths(5), "target_lengths": _lengths(1)}),
+        Sample("an empty batch", _empty(good)),
+        Sample("an empty batch, concatenated targets", _empty(good) | {"targets": y[0, :0]}),
         Sample("int32 targets", good | {"targets": y.to(torch.int32)}),
         Sample("uint8 targets", good | {"targets": y.to(torch.uint8)}),
         Sample("repeated labels", good | {"targets": y * 0 + 1}),
@@ -112,6 +114,11 @@ def _samples() -> list[Sample]:
         Sample("not contiguous", good | {"log_probs": x.transpose(0, 1).contiguous().transpose(0, 1), "targets": y.T.contiguous().T}),
         Sample("long", _long()),
     ]
+
+
+def _empty(good: Kwargs) -> Kwargs:
+    none = {name: good[name][:0] for name in ("targets", "input_lengths", "target_lengths")}
+    return {**none, "log_probs": good["log_probs"][:, :0]}
 
 
 def _long() -> Kwargs:
