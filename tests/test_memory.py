@@ -39,6 +39,16 @@ def test_a_staged_sum_does_not_depend_on_neighbours(device: str, sizes: list[int
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_a_sum_of_negative_zeros_keeps_its_sign_whatever_its_neighbours(device: str) -> None:
+    """BCE of a certain and right prediction is -0.0."""
+    memory = StagedMemory(torch.device(device))
+    zeros = [np.full(size, -0.0, np.float32) for size in (1, 2, 3, 300)]
+    alone = [_sums(memory, [part])[0] for part in zeros]
+    merged = _sums(memory, [np.ones(700, np.float32), *zeros])[1:]
+    assert [np.signbit(value) for value in (*alone, *merged)] == [True] * 8
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_staged_and_host_sums_agree_to_float64_rounding(device: str) -> None:
     parts = _random([1, 2, 3, 31, 32, 33, 255, 256, 257, 1000, 70_000], seed=7)
     staged, host = _sums(StagedMemory(torch.device(device)), parts), _sums(HostMemory(), parts)

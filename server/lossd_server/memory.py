@@ -147,12 +147,12 @@ def _starts(counts: Sequence[int]) -> NDArray[np.intp]:
 def _chunk_sums(quantity: torch.Tensor, sizes: torch.Tensor, chunks: int, chunk: int) -> torch.Tensor:
     """Float64 sums of each segment's chunks of `chunk` elements, a power of two. `sizes`: the segments', plain and padded.
 
-    Segments are padded with zeros to whole chunks and halved by additions, element i to element i + width/2: the same
-    additions whatever stands beside the segment, and, as x + 0 is x, whatever `chunk` is, as long as it holds the segment or
-    is _MAX_CHUNK. torch.sum would choose its order by the number of rows.
+    Segments are padded with -0.0 to whole chunks and halved by additions, element i to element i + width/2: the same
+    additions whatever stands beside the segment, and, as x + -0.0 is x (-0.0 + 0.0 is not), whatever `chunk` is, as long as
+    it holds the segment or is _MAX_CHUNK. torch.sum would choose its order by the number of rows.
     """
     count = quantity.numel()
-    padded = torch.zeros(chunks * chunk, dtype=torch.float64, device=quantity.device)
+    padded = torch.full((chunks * chunk,), -0.0, dtype=torch.float64, device=quantity.device)
     if sizes.shape[1] == 1:
         padded[:count] = quantity
     else:
