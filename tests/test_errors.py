@@ -37,6 +37,8 @@ def instance(kind: type[errors.CallError]) -> errors.CallError:
         return kind("MseLoss", limit=10**30, actual=10**40)
     if issubclass(kind, errors.KernelFailure | errors.DeviceLost):
         return kind("MseLoss")
+    if issubclass(kind, errors.Unexpected):
+        return kind()
     return kind(LONG)
 
 
@@ -49,6 +51,7 @@ CODES = {
     errors.Cancelled: "CANCELLED",
     errors.KernelFailure: "INTERNAL",
     errors.DeviceLost: "INTERNAL",
+    errors.Unexpected: "INTERNAL",
 }
 
 

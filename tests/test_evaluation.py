@@ -12,15 +12,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from evaluation_house import House, call, error_of, run, square, summary, until, wrong
+from evaluation_house import House, Session, call, error_of, run, square, summary, until, wrong
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd.v1 import evaluation_service_pb2_grpc as pb_grpc
 from lossd.v1 import options_pb2
 from lossd_server import errors, outcomes, series
+from lossd_server.losses.spec import LossSpec
 from lossd_server.outcomes import CALL_BYTES, MAX_CALLS
 from lossd_server.server import EVALUATION_SERVICE_NAME
+from lossd_server.service import Service
 from lossd_server.stream import MAX_HELD_BYTES
+from lossd_server.validate import Call
 from samples import SAMPLES
 
 # ---- batches
@@ -358,3 +362,54 @@ def test_sums_of_a_series_are_rounded_once() -> None:
     for number in (1e100, 1.0, -1e100):
         made.add(series.Statistics(number, number, 1.0, 1, 0))
     assert (made.statistics.sum, made.value, made.call_count) == (1.0, 1 / 3, 3)
+
+
+# ---- bugs of ours
+
+
+@pytest.fixture
+def reading_l1_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a bug in the reading of one loss would."""
+    read = Service.read
+
+    def broken(self: Service, spec: LossSpec, message: bytes) -> Call:
+        if spec.rpc == "L1Loss":
+            raise RuntimeError("secret in /etc/passwd")
+        return read(self, spec, message)
+
+    monkeypatch.setattr(Service, "read", broken)
+
+
+@pytest.mark.usefixtures("reading_l1_fails")
+def test_a_failure_that_nobody_foresaw_is_one_calls_own() -> None:
+    broken = call("l1_loss", input=[1.0], target=[0.0])
+
+    async def story(home: House) -> None:
+        with capture_logs() as logs:
+            first, failed, last = await home.batch([square(2), broken, square(3)])
+            session = Session(home.stub.ScoreStream())
+            await session.send((1, square(2)), (2, broken), (3, square(3)))
+            streamed = dict([await session.next() for _ in range(3)])
+            await session.end()
+        assert [first.response.value, last.response.value] == [4, 9]
+        assert [streamed[1].response.value, streamed[3].response.value] == [4, 9]
+        for outcome in (failed, streamed[2]):
+            assert (outcome.error.code, outcome.error.reason) == (13, "UNEXPECTED")
+            assert "secret" not in outcome.error.message
+        assert [entry["event"] for entry in logs] == ["unexpected_exception"] * 2
+            ("unexpected_exception", "L1Loss", "RuntimeError")
+        ] * 2
+
+    run(story)
+
+
+@pytest.mark.usefixtures("reading_l1_fails")
+def test_a_failure_that_nobody_foresaw_ends_an_evaluation_and_says_at_which_message() -> None:
+    async def story(home: House) -> None:
+        calls = [pb.SeriesCall(series="a", call=square(1)), pb.SeriesCall(series="b", call=call("l1_loss", input=[1.0], target=[0.0]))]
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await home.stub.Evaluate(iter([pb.EvaluateRequest(calls=[one]) for one in calls]))
+        error = error_of(raised.value)
+        assert (error.code, error.reason, error.metadata["message_index"]) == (13, "UNEXPECTED", "1")
+
+    run(story)

@@ -14,7 +14,7 @@
     │   └─ QueueFull, InFlightFull, ShuttingDown, DeviceUnavailable
     ├─ DeadlineExceeded           expired before its computation began
     ├─ Cancelled                  the caller is gone
-    └─ KernelFailure, DeviceLost  ours: "this is a bug"
+    └─ KernelFailure, DeviceLost, Unexpected  ours: "this is a bug"
 
 Messages say what was expected and what was found in shapes, types and counts: never data, paths or tracebacks.
 """
@@ -263,3 +263,13 @@ class DeviceLost(CallError):
 
     def __init__(self, loss: str) -> None:
         super().__init__(f"the device was lost while it computed {loss}; this is a bug, please report it with the shapes of the request")
+
+
+class Unexpected(CallError):
+    """The server raised what it should not have. One call fails; whatever shared its message does not."""
+
+    code = "INTERNAL"
+    reason = "UNEXPECTED"
+
+    def __init__(self) -> None:
+        super().__init__("the server failed unexpectedly; this is a bug, please report it with the shapes of the request")

@@ -7,12 +7,10 @@ grpc-retry-pushback-ms trailer for overload.
 
 import asyncio
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import grpc
-import structlog
 from google.rpc import error_details_pb2, status_pb2
 
 from lossd_server.admission import Admission
@@ -21,13 +19,12 @@ from lossd_server.evaluation import EvaluationService, Write
 from lossd_server.metrics import Metrics
 from lossd_server.service import Method
 from lossd_server.stream import Read
+from lossd_server.unexpected import unexpected
 
 ERROR_DOMAIN = "lossd"
 
 # Answers above this count as in flight until their caller has taken them.
 _LARGE_ANSWER_BYTES = 64 << 10
-
-_log = structlog.get_logger("lossd.front")
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -95,7 +92,7 @@ def _handler(
             raise  # abort never returns
         except Exception as error:  # nothing of ours may leak to the caller
             code = "INTERNAL"
-            await abort(context, _internal(name, error))
+            await abort(context, unexpected(name, error))
             raise
         finally:
             observe(code, time.monotonic() - started_at)
@@ -121,15 +118,6 @@ def _writer(context: Context) -> Write:
             raise Cancelled("the caller is gone") from None
 
     return write
-
-
-def _internal(name: str, error: Exception) -> CallError:
-    # The message of a foreign exception may hold data, and a traceback paths: the functions and lines are enough to find it.
-    where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    _log.error("unexpected_exception", method=name, error=type(error).__name__, where=where)
-    unexpected = CallError("the server failed unexpectedly; this is a bug, please report it with the shapes of the request")
-    unexpected.code, unexpected.reason = "INTERNAL", "UNEXPECTED"
-    return unexpected
 
 
 async def abort(context: Context, error: CallError) -> None:

@@ -15,6 +15,7 @@ from lossd_server.dispatcher import OVERHEAD_BYTES, Outcome
 from lossd_server.errors import CallError, InvalidArgument, MessageMalformed, TensorMissing, TooManyCalls, Unavailable
 from lossd_server.losses import LOSSES
 from lossd_server.service import Service, encode
+from lossd_server.unexpected import unexpected
 from lossd_server.validate import Call
 
 # The most calls of one message.
@@ -50,11 +51,17 @@ def parse_many(message_name: str, message: bytes) -> Any:
 
 
 def read_call(service: Service, call: Any) -> Call:
-    """The validated call of a LossCall's envelope. Raises CallError, as the unary method would."""
+    """The validated call of a LossCall's envelope. Raises CallError, as the unary method would, and nothing else."""
     member = call.WhichOneof("request")
     if member is None:
         raise TensorMissing("request", "is required: the request of one of the losses that this server has")
-    return service.read(_SPECS[member], getattr(call, member))
+    spec = _SPECS[member]
+    try:
+        return service.read(spec, getattr(call, member))
+    except CallError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it must not be the end of the calls beside it
+        raise unexpected(spec.rpc, error) from None
 
 
 def bare(error: CallError) -> CallError:
