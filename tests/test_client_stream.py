@@ -16,6 +16,7 @@ from fake_server import STREAM, UNARY, Fake, Refused, fake_server, overloaded, s
 from lossd._calls import Encoded
 from lossd._outbox import MESSAGE_BYTES, MESSAGE_CALLS, Outbox
 from lossd.v1 import evaluation_service_pb2, regression_pb2, tensor_pb2
+from lossd_server.outcomes import MAX_CALLS
 
 
 @pytest.fixture
@@ -111,6 +112,21 @@ def test_a_message_has_a_share_of_what_waits(outbox: Outbox[str], waiting: int, 
     while outbox:
         left.append(len(taken(outbox).calls))
     assert left == messages
+
+
+def test_no_message_has_more_calls_or_cancellations_than_a_server_takes(outbox: Outbox[str]) -> None:
+    small = Encoded("MseLoss", b"")
+    ids = [outbox.add("x", small, None) for _ in range(4 * MAX_CALLS + 200)]
+    left = [len(taken(outbox).calls) for _ in range(4)]
+    assert 0 < max(left) <= MAX_CALLS
+    for id_ in ids[: MAX_CALLS + 1]:
+        outbox.cancel(id_)
+    cancelled = []
+    while outbox:
+        message = taken(outbox)
+        assert len(message.cancelled_ids) <= MAX_CALLS
+        cancelled += message.cancelled_ids
+    assert cancelled == ids[: MAX_CALLS + 1]
 
 
 @pytest.mark.parametrize("settle", ["answer", "cancel"])

@@ -7,15 +7,21 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from lossd import _twins
-from lossd_server.errors import MessageMalformed
+from lossd_server import scan
+from lossd_server.errors import MessageMalformed, ShapeMismatch
 from lossd_server.losses.spec import Argument, Arguments, Flag, Group, Integer, Lengths, LossSpec, Real, Tensor
 from lossd_server.wire import Unpacked, decode_tensor
 
+# Of a list of messages in a request. Each costs far more to read than its two bytes to send.
+_MAX_GROUPS = 1024
 
-def parse(message_name: str, payload: bytes | memoryview) -> Any:
-    """The twin of the message of lossd.v1 with this name. Raises MessageMalformed."""
+
+def parse(message_name: str, payload: bytes) -> Any:
+    """The twin of the message of lossd.v1 with this name. Raises MessageMalformed, TooManyFields or ShapeMismatch."""
+    twin = _twins.twin(message_name)
+    scan.check(payload, twin.DESCRIPTOR)
     try:
-        return _twins.twin(message_name).FromString(payload)
+        return twin.FromString(payload)
     except DecodeError:
         raise MessageMalformed("", f"the bytes are not a lossd.v1.{message_name}") from None
 
@@ -46,9 +52,11 @@ def _read(known: "dict[str, Argument] | Any", message: Any, prefix: str, *, publ
         if type(argument) is Tensor:
             arguments[name] = decode_tensor(value, prefix + name, public=public)
         elif type(argument) is Lengths:
-            arguments[name] = tuple(value)
+            arguments[name] = value  # not a tuple: it would take five times as much
         elif type(argument) is Group:
             if argument.repeated:
+                if len(value) > _MAX_GROUPS:
+                    raise ShapeMismatch(prefix + name, f"has {len(value)} entries; at most {_MAX_GROUPS} are supported")
                 arguments[name] = [
                     _read(argument.arguments, item, f"{prefix}{name}[{index}].", public=public) for index, item in enumerate(value)
                 ]

@@ -9,7 +9,8 @@
     │   ├─ NonFiniteInput         ├─ PrecisionUnsupported ├─ IdInUse
     │   └─ SeriesConflict
     ├─ TooLarge                   never fits; split the request
-    │   └─ RequestTooLarge, ResponseTooLarge, WorkspaceTooLarge, TooManyCalls, TooManySeries; OperationsTooLarge beside them
+    │   └─ RequestTooLarge, ResponseTooLarge, WorkspaceTooLarge, TooManyCalls, TooManyFields, TooManySeries;
+    │      OperationsTooLarge beside them
     ├─ Unavailable                retry after `retry_after_seconds`
     │   └─ QueueFull, InFlightFull, ShuttingDown, DeviceUnavailable
     ├─ DeadlineExceeded           expired before its computation began
@@ -175,6 +176,13 @@ class TooManyCalls(TooLarge):
 
     reason = "TOO_MANY_CALLS"
     unit = "calls"
+
+
+class TooManyFields(TooLarge):
+    """The message is made of so many parts that it would take a multiple of its size when it is read."""
+
+    reason = "TOO_MANY_FIELDS"
+    unit = "fields"
 
 
 class TooManySeries(TooLarge):

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from lossd import _twins
 from lossd.v1 import evaluation_service_pb2
+from lossd_server import scan
 from lossd_server.dispatcher import OVERHEAD_BYTES, Outcome
 from lossd_server.errors import CallError, InvalidArgument, MessageMalformed, TensorMissing, TooManyCalls, Unavailable
 from lossd_server.losses import LOSSES
@@ -34,19 +35,22 @@ _SPECS: Final = {
     for field in evaluation_service_pb2.LossCall.DESCRIPTOR.fields
     if field.message_type
 }
-# Calls in messages up to here are counted after parsing: an empty call is 2 bytes long and takes some 60 when it is parsed.
+_CANCELLED_IDS: Final = evaluation_service_pb2.ScoreStreamRequest.CANCELLED_IDS_FIELD_NUMBER
+
+# Calls and cancellations in messages up to here are counted after parsing: an empty call is 2 bytes long and takes some 60 when
+# it is parsed, and an id one and 8.
 _COUNT_ABOVE_BYTES: Final = 1 << 20
 
 
 def parse_many(message_name: str, message: bytes) -> Any:
     """The envelope of a message with `calls`. Raises MessageMalformed or TooManyCalls."""
     if len(message) > _COUNT_ABOVE_BYTES:
-        _check_count(_count_calls(message))
+        _check_counts_unparsed(message)
     try:
         envelope = _twins.envelope(message_name).FromString(message)
     except DecodeError:
         raise MessageMalformed("", f"the bytes are not a lossd.v1.{message_name}") from None
-    _check_count(len(envelope.calls))
+    _check_counts(len(envelope.calls), len(getattr(envelope, "cancelled_ids", ())))
     return envelope
 
 
@@ -98,37 +102,20 @@ def fill_error(message: Any, error: CallError) -> None:
 # Implementation details follow.
 
 
-def _check_count(calls: int) -> None:
+def _check_counts(calls: int, cancelled: int) -> None:
     if calls > MAX_CALLS:
         raise TooManyCalls(f"a message holds at most {MAX_CALLS} calls: send more messages", limit=MAX_CALLS, actual=calls)
+    if cancelled > MAX_CALLS:
+        raise TooManyCalls(f"a message cancels at most {MAX_CALLS} calls: send more messages", limit=MAX_CALLS, actual=cancelled)
 
 
-def _count_calls(message: bytes) -> int:
-    """How many length-delimited fields the message has at its top, up to one more than may be. Raises MessageMalformed."""
-    position, count, end = 0, 0, len(message)
-    try:
-        while position < end and count <= MAX_CALLS:
-            tag, position = _varint(message, position)
-            wire_type = tag & 7
-            if wire_type == 2:
-                length, position = _varint(message, position)
-                position += length
-                count += 1
-            elif wire_type == 0:
-                _, position = _varint(message, position)
-            else:  # no field of ours
-                raise MessageMalformed("", "the bytes are not a message of calls")
-    except IndexError:
-        raise MessageMalformed("", "the bytes end within a field") from None
-    return count
-
-
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise MessageMalformed("", "the bytes hold a number that never ends")
+def _check_counts_unparsed(message: bytes) -> None:
+    calls = cancelled = 0
+    for number, elements, start, end in scan.fields(message, 0, len(message)):
+        if number == _CANCELLED_IDS:
+            cancelled += elements or scan.integers(message, start, end)
+        else:
+            calls += 1
+        if calls > MAX_CALLS or cancelled > MAX_CALLS:
+            break
+    _check_counts(calls, cancelled)

@@ -115,7 +115,7 @@ def decode_tensor(message: Any, field: str, *, public: bool = False) -> Array:
     if type(values) is bytes:
         payload = values
     elif public:
-        payload = np.asarray(values.values, dtype.numpy).tobytes()
+        payload = np.fromiter(values.values, dtype.numpy, len(values.values)).tobytes()  # without a list of objects in between
     else:
         chunks = values.values
         payload = chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -19,6 +19,8 @@ MESSAGES_UNDER_WAY: Final = 4
 # A message holds so many bytes at most, and of what waits a share of MESSAGES_UNDER_WAY, or so many calls if they are more.
 MESSAGE_BYTES: Final = 1 << 20
 MESSAGE_CALLS: Final = 32
+# No message has more calls, or cancels more, however small they are: a server refuses those of more than 16,384.
+MOST_CALLS: Final = 1 << 13
 # Parts of a request, and messages of a batch, that are under way at a time.
 CONCURRENT_MESSAGES: Final = MESSAGES_UNDER_WAY
 # Larger calls do not gain from company, and would make the others wait: they go by themselves.
@@ -80,10 +82,11 @@ class Outbox(Generic[T]):
             self._cancelled.append(id_)
 
     def take(self, now: float) -> bytes:
-        """The next message: calls in their order, up to the limits, and all cancellations."""
+        """The next message: calls in their order and cancellations, each up to the limits."""
         calls: list[tuple[int, Encoded, float | None]] = []
         nbytes = 0
-        room = 0 if self._silent >= MESSAGES_UNDER_WAY else max(MESSAGE_CALLS, len(self._waiting) // MESSAGES_UNDER_WAY)
+        share = min(MOST_CALLS, max(MESSAGE_CALLS, len(self._waiting) // MESSAGES_UNDER_WAY))
+        room = 0 if self._silent >= MESSAGES_UNDER_WAY else share
         for id_, (_, encoded, deadline) in islice(self._waiting.items(), room):
             nbytes += len(encoded.message)
             if calls and nbytes > MESSAGE_BYTES:
@@ -94,7 +97,7 @@ class Outbox(Generic[T]):
             self._silent += 1
             for id_, _, _ in calls:
                 self._unanswered[id_] = (self._waiting.pop(id_).waiter, message)
-        cancelled, self._cancelled = self._cancelled, []
+        cancelled, self._cancelled = self._cancelled[:MOST_CALLS], self._cancelled[MOST_CALLS:]
         return stream_message(calls, cancelled)
 
     def answer(self, message: bytes) -> list[tuple[T, Any]]:

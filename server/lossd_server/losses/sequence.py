@@ -108,7 +108,7 @@ def _lengths(arguments: Arguments, name: str, count: int, most: int) -> NDArray[
         raise TensorMissing(name, f"is required: {count} lengths")
     if len(given) != count:
         raise ShapeMismatch(name, f"has {len(given)} lengths; log_probs of {count} sequences takes as many")
-    lengths = np.array(given, np.int64)
+    lengths = np.fromiter(given, np.int64, count)
     if count and not 0 <= lengths.min() <= lengths.max() <= most:
         bad = (lengths < 0) | (lengths > most)
         checks.reject(ValueOutOfRange, name, Array.of(lengths), bad, f"in [0, {most}]")

@@ -160,7 +160,7 @@ class LossSpec:
 
 
 class Arguments(dict[str, Any]):
-    """The decoded arguments of one request by name: Arrays, numbers, flags, tuples of lengths, nested Arguments.
+    """The decoded arguments of one request by name: Arrays, numbers, flags, sequences of lengths, nested Arguments.
 
     Hyper-parameters hold their defaults where unset; tensors, groups and what has no default are missing then. `given`
     holds the names that the message set.

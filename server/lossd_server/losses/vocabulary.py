@@ -163,14 +163,14 @@ def _arrange_linear_cross_entropy(arguments: Arguments) -> Arrangement:
 def _arrange_adaptive(arguments: Arguments) -> Arrangement:
     column, batch = _rows(arguments)
     count, features = column.shape
-    cutoffs: tuple[int, ...] = arguments.get("cutoffs", ())
     tail: list[Arguments] = arguments.get("tail", [])
-    if not cutoffs:
+    if not arguments.get("cutoffs"):
         raise TensorMissing("cutoffs", "is required: at least one")
+    cutoffs: tuple[int, ...] = tuple(itertools.islice(arguments["cutoffs"], len(tail) + 1))
     if cutoffs[0] < 1 or any(left >= right for left, right in itertools.pairwise(cutoffs)):
         raise HyperparameterOutOfRange("cutoffs", "must be increasing and >= 1")
-    if len(tail) != len(cutoffs):
-        raise ShapeMismatch("tail", f"has {len(tail)} clusters; there must be one for each of {len(cutoffs)} cutoffs")
+    if len(tail) != len(arguments["cutoffs"]):
+        raise ShapeMismatch("tail", f"has {len(tail)} clusters; there must be one for each of {len(arguments['cutoffs'])} cutoffs")
 
     head = cutoffs[0] + len(tail)
     checks.expect_shape(arguments["head_weight"], (head, features), "head_weight", f"the first cutoff and {len(tail)} clusters")
