@@ -188,7 +188,7 @@ class Schedules(RuleBasedStateMachine):
     """Whatever is done to the queue, a list of the calls that wait says what may happen next."""
 
     tickets = Bundle("tickets")
-    LIMITS: ClassVar = {"max_batch_bytes": 20, "max_batch_elements": 8, "max_queue_bytes": 60}
+    LIMITS: ClassVar = {"max_batch_bytes": 20, "max_batch_elements": 8, "max_queue_bytes": 90}
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +208,8 @@ class Schedules(RuleBasedStateMachine):
         caller=st.sampled_from(["", "x", "y"]),
     )
     def add(self, key: str, nbytes: int, elements: int, cost_seconds: float, ttl: int | None, caller: str) -> Ticket[int] | None:
-        fits = not self.waiting or sum(ticket.nbytes for ticket in self.waiting.values()) + nbytes <= self.LIMITS["max_queue_bytes"]
+        free = self.LIMITS["max_queue_bytes"] - nbytes - sum(ticket.nbytes for ticket in self.waiting.values())
+        fits = not self.waiting or nbytes + sum(ticket.nbytes for ticket in self.waiting.values() if ticket.caller == caller) <= free
         self.count += 1
         deadline = None if ttl is None else self.now + ttl
         arguments = {"key": key, "nbytes": nbytes, "elements": elements, "cost_seconds": cost_seconds, "deadline": deadline}

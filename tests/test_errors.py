@@ -47,6 +47,7 @@ CODES = {
     errors.TooLarge: "RESOURCE_EXHAUSTED",
     errors.OperationsTooLarge: "RESOURCE_EXHAUSTED",
     errors.Unavailable: "UNAVAILABLE",
+    errors.Unauthenticated: "UNAUTHENTICATED",
     errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
     errors.Cancelled: "CANCELLED",
     errors.KernelFailure: "INTERNAL",

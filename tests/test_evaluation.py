@@ -248,9 +248,9 @@ def test_an_evaluation_waits_where_the_queue_or_the_server_is_full(monkeypatch: 
         monkeypatch.setattr(series, "_RETRY_SECONDS", 0.0)
         check = home.admission._check
 
-        def watched(nbytes: int) -> None:
+        def watched(nbytes: int, caller: str) -> None:
             try:
-                check(nbytes)
+                check(nbytes, caller)
             except errors.InFlightFull as error:
                 error.retry_after_seconds = 0.0
                 waited.set()

@@ -4,6 +4,9 @@
 It bounds memory together with three others: the queue's bytes, the working memory that one request may ask for, and the size
 of a batch, of which there is one at a time. While a request is read and computed, its bytes exist about three times (message,
 tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory.
+
+A caller may hold at most as much as is then left free: half of the budget where it is alone, a third where another holds as much.
+So whatever one caller does, as to open streams and never read them, there is room for the next.
 """
 
 import asyncio
@@ -25,17 +28,18 @@ class Admission:
         self._max_bytes = max_bytes
         self._idle = asyncio.Event()
         self._idle.set()
+        self._of_callers: dict[str, int] = {}
         self.in_flight_bytes = 0
 
-    def admit(self, nbytes: int) -> "Hold":
+    def admit(self, nbytes: int, caller: str = "") -> "Hold":
         """Room for a message, until it is released. Raises InFlightFull, unless nothing else is in flight."""
         wanted = nbytes + OVERHEAD_BYTES
-        self._check(wanted)
-        return Hold(self, wanted)
+        self._check(wanted, caller)
+        return Hold(self, wanted, caller)
 
-    def hold(self, nbytes: int) -> "Hold":
+    def hold(self, nbytes: int, caller: str = "") -> "Hold":
         """Counts what is there already and cannot be refused: an answer that its caller is slow to take."""
-        return Hold(self, nbytes)
+        return Hold(self, nbytes, caller)
 
     async def idle(self) -> None:
         """Until nothing is in flight."""
@@ -43,11 +47,20 @@ class Admission:
 
     # Implementation details follow.
 
-    def _check(self, wanted: int) -> None:
-        if self.in_flight_bytes and self.in_flight_bytes + wanted > self._max_bytes:
-            raise InFlightFull("the server holds as many requests as it may; try again later", retry_after_seconds=_RETRY_AFTER_SECONDS)
+    def _check(self, wanted: int, caller: str) -> None:
+        held, free = self._of_callers.get(caller, 0) + wanted, self._max_bytes - self.in_flight_bytes - wanted
+        if self.in_flight_bytes and held > free:
+            whose = "" if free < 0 else " from this caller"
+            raise InFlightFull(
+                f"the server holds as many requests{whose} as it may; try again later", retry_after_seconds=_RETRY_AFTER_SECONDS
+            )
 
-    def _change(self, nbytes: int) -> None:
+    def _change(self, nbytes: int, caller: str) -> None:
+        held = self._of_callers.get(caller, 0) + nbytes
+        if held:
+            self._of_callers[caller] = held
+        else:
+            self._of_callers.pop(caller, None)
         self.in_flight_bytes += nbytes
         if self.in_flight_bytes:
             self._idle.clear()
@@ -58,24 +71,25 @@ class Admission:
 class Hold:
     """Bytes that are counted until they are released: at the end of a `with`, or by `release`, once."""
 
-    __slots__ = ("_admission", "_nbytes")
+    __slots__ = ("_admission", "_caller", "_nbytes")
 
-    def __init__(self, admission: Admission, nbytes: int) -> None:
+    def __init__(self, admission: Admission, nbytes: int, caller: str) -> None:
         self._admission = admission
         self._nbytes = nbytes
-        admission._change(nbytes)
+        self._caller = caller
+        admission._change(nbytes, caller)
 
     def grow(self, nbytes: int) -> None:
         """Room for more on behalf of the same message, as for its answer. Raises InFlightFull, and then holds what it held."""
         if self._admission.in_flight_bytes > self._nbytes:  # there are others
-            self._admission._check(nbytes)
+            self._admission._check(nbytes, self._caller)
         self._nbytes += nbytes
-        self._admission._change(nbytes)
+        self._admission._change(nbytes, self._caller)
 
     def release(self) -> None:
         """Gives the bytes back; a second time does nothing."""
         nbytes, self._nbytes = self._nbytes, 0
-        self._admission._change(-nbytes)
+        self._admission._change(-nbytes, self._caller)
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ Policy:
 - Callers take turns first, each with an equal share of the device's time (start-time fair queueing); a batch for one caller's
   turn is filled up with other callers' calls of its key, at their own expense.
 - Within a key and a caller, calls are served in the order of their arrival.
+- A caller may hold at most as many bytes of the queue as are then left free: half of it where it is alone.
 - There is no timer: whatever is queued is ready at once, and a lone call never waits for company.
 
 Every call that was added leaves exactly once: in a batch, as expired, or by `cancel`.
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 class Full(Exception):  # noqa: N818 - an answer, not a failure
-    """The queue holds as many bytes as it may; nothing was added."""
+    """The queue holds as many bytes as it may, of all or of this caller; nothing was added."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +62,7 @@ class _Caller(Generic[T]):
 
     turn: float
     clock: float = 0.0
+    nbytes: int = 0
     flows: "dict[Hashable, _Flow[T]]" = field(default_factory=dict)
     order: "list[tuple[float, int, _Flow[T]]]" = field(default_factory=list)
 
@@ -111,13 +113,15 @@ class Coalescer(Generic[T]):
         caller: str = "",
     ) -> Ticket[T]:
         """Queues a call. Raises Full, unless the queue is empty: then a call of any size is taken."""
-        if self.queued_calls and self.queued_bytes + nbytes > self._max_queue_bytes:
+        owner = self._callers.get(caller)
+        held = nbytes if owner is None else nbytes + owner.nbytes
+        if self.queued_calls and held > self._max_queue_bytes - self.queued_bytes - nbytes:
             raise Full
         self._sequence = sequence = self._sequence + 1
         ticket = Ticket(item, key, caller, nbytes, elements, cost_seconds, now, deadline, sequence)
-        owner = self._callers.get(caller)
         if owner is None:
             owner = self._callers[caller] = _Caller(self._clock)
+        owner.nbytes = held
         flow = owner.flows.get(key)
         if flow is None:
             flow = owner.flows[key] = _Flow(key, owner.clock)
@@ -212,6 +216,7 @@ class Coalescer(Generic[T]):
             del owner.flows[ticket.key]
             if not owner.flows:
                 del self._callers[ticket.caller]
+        owner.nbytes -= ticket.nbytes
         ticket.item = None
         self.queued_calls -= 1
         self.queued_bytes -= ticket.nbytes

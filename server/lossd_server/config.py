@@ -3,10 +3,12 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from lossd_server import address
 
 _MIB = 1 << 20
 
@@ -18,6 +20,11 @@ class Settings(BaseSettings):
 
     listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server: HOST:PORT, port 0 for a free one, or unix:PATH.")
     admin_listen: str = Field("127.0.0.1:9464", description="Address of /metrics over HTTP: HOST:PORT; empty turns it off.")
+    tls_cert_file: str = Field("", description="Certificate chain in PEM: serve TLS. Renewed files are used without a restart.")
+    tls_key_file: str = Field("", description="Its private key in PEM.")
+    tls_client_ca_file: str = Field("", description="CA certificates in PEM: clients need a certificate signed by one of them.")
+    tokens_file: str = Field("", description="Lines of NAME SHA256_HEX, as `lossd token` prints: callers need one of these bearer tokens.")
+    insecure: bool = Field(False, description="Allow --listen to be reachable from other machines without TLS.")
     device: str = Field("auto", description="auto, cpu or cuda:N. auto is the first CUDA device, else the CPU.")
     intra_op_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that one large batch may use on a CPU."
@@ -28,12 +35,16 @@ class Settings(BaseSettings):
     max_operations: int = Field(10**12, ge=1, description="Most multiply-adds that one request may ask for.")
     max_batch_bytes: int = Field(64 * _MIB, ge=1, description="Most bytes of tensors in one batch.")
     max_batch_elements: int = Field(16 * _MIB, ge=1, description="Most elements of the largest tensors in one batch.")
-    max_queue_bytes: int = Field(512 * _MIB, ge=1, description="Most bytes of tensors that wait; further calls are answered UNAVAILABLE.")
+    max_queue_bytes: int = Field(
+        512 * _MIB, ge=1, description="Most bytes of tensors that wait, of one caller half; further calls are answered UNAVAILABLE."
+    )
     max_in_flight_bytes: int = Field(
         1024 * _MIB,
         ge=1,
-        description="Most bytes of requests between arrival and answer, answers included; further requests are answered UNAVAILABLE.",
+        description="Most bytes of requests between arrival and answer, answers included, of one caller half; "
+        "further requests are answered UNAVAILABLE.",
     )
+    max_connections: int = Field(1024, ge=1, description="Most connections; further ones are closed at once.")
     stuck_batch_seconds: float = Field(
         60.0, gt=0, description="A batch that takes longer, and 20 times its estimate, is given up, and the device with it."
     )
@@ -63,6 +74,16 @@ class Settings(BaseSettings):
         if not host or not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
             raise ValueError("must be HOST:PORT with a port up to 65535")
         return value
+
+    @model_validator(mode="after")
+    def _not_exposed(self) -> Self:
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise ValueError("tls_cert_file and tls_key_file are for each other: set both or none")
+        if self.tls_client_ca_file and not self.tls_cert_file:
+            raise ValueError("tls_client_ca_file is for TLS: set tls_cert_file and tls_key_file too")
+        if not (self.tls_cert_file or self.insecure or address.is_loopback(self.listen)):
+            raise ValueError(f"other machines can reach {self.listen}: set tls_cert_file and tls_key_file, or insecure for no TLS")
+        return self
 
     @classmethod
     def settings_customise_sources(

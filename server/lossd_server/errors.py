@@ -13,6 +13,7 @@
     │      OperationsTooLarge beside them
     ├─ Unavailable                retry after `retry_after_seconds`
     │   └─ QueueFull, InFlightFull, ShuttingDown, DeviceUnavailable
+    ├─ Unauthenticated            no token, or an unknown one
     ├─ DeadlineExceeded           expired before its computation began
     ├─ Cancelled                  the caller is gone
     └─ KernelFailure, DeviceLost, Unexpected  ours: "this is a bug"
@@ -237,6 +238,13 @@ class ShuttingDown(Unavailable):
     """The server drains; another replica will answer."""
 
     reason = "SHUTTING_DOWN"
+
+
+class Unauthenticated(CallError):
+    """The caller has no token, or one that is not known."""
+
+    code = "UNAUTHENTICATED"
+    reason = "TOKEN_INVALID"
 
 
 class DeadlineExceeded(CallError):

@@ -43,7 +43,7 @@ class EvaluationService:
         Room in the response is given to the calls in their order. Unreduced values that find none left are not computed, and
         take none: their call is answered RESPONSE_TOO_LARGE, and a smaller one behind it may still fit.
         """
-        with self._service.admit(message) as hold:
+        with self._service.admit(message, caller) as hold:
             envelopes = parse_many("ScoreBatchRequest", message).calls
             hold.grow(CALL_BYTES * len(envelopes))
             submission = Submission(len(envelopes))
@@ -51,7 +51,7 @@ class EvaluationService:
             used_bytes = OUTCOME_BYTES * len(envelopes)
             for index, envelope in enumerate(envelopes):
                 try:
-                    call = read_call(self._service, envelope)
+                    call = read_call(self._service, envelope, caller)
                     answer_bytes = call.answer_bytes
                     if answer_bytes:
                         self._check_room(used_bytes + answer_bytes)

@@ -28,30 +28,50 @@ _LARGE_ANSWER_BYTES = 64 << 10
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
-Observe = Callable[[str, float], None]  # status code, seconds
+Observe = Callable[[str, float, str], None]  # status code, seconds, caller
 
 
-def unary_handlers(service: str, methods: Mapping[str, Method], metrics: Metrics, admission: Admission) -> grpc.GenericRpcHandler:
+class Observer:
+    """What every RPC tells: who calls it, as `caller_of` says, and how it ended. `named`: callers have names that may be labels."""
+
+    def __init__(self, metrics: Metrics, caller_of: Callable[[Context], str], *, named: bool) -> None:
+        self.caller_of = caller_of
+        self._metrics = metrics
+        self._named = named
+
+    def rpc(self, kind: str, service: str, method: str) -> Observe:
+        """To call at the end of every RPC of this method."""
+        observe, caller_rpc = self._metrics.rpc(kind, service, method), self._metrics.caller_rpc
+        if not self._named:
+            return lambda code, seconds, _: observe(code, seconds)
+
+        def observe_both(code: str, seconds: float, caller: str) -> None:
+            observe(code, seconds)
+            caller_rpc(caller, code)
+
+        return observe_both
+
+
+def unary_handlers(service: str, methods: Mapping[str, Method], observer: Observer, admission: Admission) -> grpc.GenericRpcHandler:
     """A generic handler for the unary methods of one service."""
     handlers: dict[str, Any] = {
-        name: grpc.unary_unary_rpc_method_handler(_unary(name, method, metrics.rpc("unary", service, name), admission))
-        for name, method in methods.items()
+        name: grpc.unary_unary_rpc_method_handler(_unary(service, name, method, observer, admission)) for name, method in methods.items()
     }
     return grpc.method_handlers_generic_handler(service, handlers)
 
 
-def evaluation_handlers(service: str, evaluation: EvaluationService, metrics: Metrics, admission: Admission) -> grpc.GenericRpcHandler:
+def evaluation_handlers(service: str, evaluation: EvaluationService, observer: Observer, admission: Admission) -> grpc.GenericRpcHandler:
     """A generic handler for EvaluationService."""
 
-    async def score_stream(_: Any, context: Context, deadline: float | None) -> None:
-        await evaluation.score_stream(_reader(context), _writer(context), deadline=deadline)
+    async def score_stream(_: Any, context: Context, deadline: float | None, caller: str) -> None:
+        await evaluation.score_stream(_reader(context), _writer(context), deadline=deadline, caller=caller)
 
-    async def evaluate(_: Any, context: Context, deadline: float | None) -> bytes:
-        return await evaluation.evaluate(_reader(context), deadline=deadline)
+    async def evaluate(_: Any, context: Context, deadline: float | None, caller: str) -> bytes:
+        return await evaluation.evaluate(_reader(context), deadline=deadline, caller=caller)
 
-    score_batch = _unary("ScoreBatch", evaluation.score_batch, metrics.rpc("unary", service, "ScoreBatch"), admission)
-    bidi_stream = _handler("ScoreStream", score_stream, metrics.rpc("bidi_stream", service, "ScoreStream"))
-    client_stream = _handler("Evaluate", evaluate, metrics.rpc("client_stream", service, "Evaluate"))
+    score_batch = _unary(service, "ScoreBatch", evaluation.score_batch, observer, admission)
+    bidi_stream = _handler("bidi_stream", service, "ScoreStream", score_stream, observer)
+    client_stream = _handler("client_stream", service, "Evaluate", evaluate, observer)
     handlers: dict[str, Any] = {
         "ScoreBatch": grpc.unary_unary_rpc_method_handler(score_batch),
         "ScoreStream": grpc.stream_stream_rpc_method_handler(bidi_stream),
@@ -60,28 +80,35 @@ def evaluation_handlers(service: str, evaluation: EvaluationService, metrics: Me
     return grpc.method_handlers_generic_handler(service, handlers)
 
 
-def _unary(name: str, method: Method, observe: Observe, admission: Admission) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    async def answer(message: bytes, context: Context, deadline: float | None) -> bytes:
-        response = await method(message, deadline=deadline)
+def _unary(
+    service: str, name: str, method: Method, observer: Observer, admission: Admission
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def answer(message: bytes, context: Context, deadline: float | None, caller: str) -> bytes:
+        response = await method(message, deadline=deadline, caller=caller)
         if len(response) > _LARGE_ANSWER_BYTES:
-            unsent = admission.hold(len(response))
+            unsent = admission.hold(len(response), caller)
             context.add_done_callback(lambda _: unsent.release())  # type: ignore[arg-type]
         return response
 
-    return _handler(name, answer, observe)
+    return _handler("unary", service, name, answer, observer)
 
 
 def _handler(
-    name: str, answer: Callable[[Any, Context, float | None], Awaitable[T]], observe: Observe
+    kind: str, service: str, name: str, answer: Callable[[Any, Context, float | None, str], Awaitable[T]], observer: Observer
 ) -> Callable[[Any, Context], Awaitable[T]]:
-    """What every RPC has: its deadline on our clock, its errors as statuses, its metrics. `answer` is (request, context, deadline)."""
+    """What every RPC has: a caller, its deadline on our clock, its errors as statuses, its metrics.
+
+    `answer` is (request, context, deadline, caller).
+    """
+    observe, caller_of = observer.rpc(kind, service, name), observer.caller_of
 
     async def handle(request: Any, context: Context) -> T:
         started_at = time.monotonic()
+        caller = caller_of(context)
         remaining = context.time_remaining()
         code = "OK"
         try:
-            return await answer(request, context, None if remaining is None else started_at + remaining)
+            return await answer(request, context, None if remaining is None else started_at + remaining, caller)
         except asyncio.CancelledError:
             expired = remaining is not None and time.monotonic() - started_at >= remaining
             code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"
@@ -92,10 +119,10 @@ def _handler(
             raise  # abort never returns
         except Exception as error:  # nothing of ours may leak to the caller
             code = "INTERNAL"
-            await abort(context, unexpected(name, error))
+            await abort(context, unexpected(name, caller, error))
             raise
         finally:
-            observe(code, time.monotonic() - started_at)
+            observe(code, time.monotonic() - started_at, caller)
 
     return handle
 

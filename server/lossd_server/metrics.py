@@ -2,7 +2,7 @@
 """Every metric: its name, help text, labels and buckets.
 
 RPC metrics have the names of go-grpc-middleware, so existing dashboards and alerts apply; our own begin with lossd_.
-Labels are bounded: method and loss names, status codes. Never a shape or anything else from a request.
+Labels are bounded: method and loss names, status codes, names of the tokens file. Never a shape or anything else from a request.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,6 +60,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._caller_rpcs = Counter(
+            "lossd_caller_rpcs_total",
+            "RPCs completed, by the name of the caller's token and status code.",
+            ("caller", "code"),
+            registry=self.registry,
+        )
+
     def watch_queue(self, queued_calls: Callable[[], int], queued_bytes: Callable[[], int]) -> None:
         """Reads the queue's gauges from the queue, at every scrape."""
         self._queue_calls.set_function(queued_calls)
@@ -82,6 +89,10 @@ class Metrics:
             counter.inc()
 
         return observe
+
+    def caller_rpc(self, caller: str, code: str) -> None:
+        """An RPC of a caller with a token was completed."""
+        self._caller_rpcs.labels(caller, code).inc()
 
     def batch_started(self, reason: str) -> None:
         """See BatchObserver."""

@@ -54,7 +54,7 @@ def parse_many(message_name: str, message: bytes) -> Any:
     return envelope
 
 
-def read_call(service: Service, call: Any) -> Call:
+def read_call(service: Service, call: Any, caller: str) -> Call:
     """The validated call of a LossCall's envelope. Raises CallError, as the unary method would, and nothing else."""
     member = call.WhichOneof("request")
     if member is None:
@@ -65,7 +65,7 @@ def read_call(service: Service, call: Any) -> Call:
     except CallError:
         raise
     except Exception as error:  # noqa: BLE001 - it must not be the end of the calls beside it
-        raise unexpected(spec.rpc, error) from None
+        raise unexpected(spec.rpc, caller, error) from None
 
 
 def bare(error: CallError) -> CallError:

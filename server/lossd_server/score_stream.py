@@ -87,7 +87,7 @@ class ScoreStream(Stream):
         for index in new:
             stream_call = envelopes[index]
             try:
-                call = read_call(self._service, stream_call.call)
+                call = read_call(self._service, stream_call.call, self._caller)
                 if stream_call.HasField("timeout_seconds"):
                     deadline = now + _timeout(stream_call.timeout_seconds)
                     if deadline < (math.inf if self._deadline is None else self._deadline):
@@ -103,7 +103,7 @@ class ScoreStream(Stream):
         self._dispatcher.submit(submission, calls, deadline=self._deadline, deadlines=deadlines, caller=self._caller)
 
     def _admit(self, message: bytes, call_bytes: int) -> Hold:
-        hold = self._service.admit(message)
+        hold = self._service.admit(message, self._caller)
         try:
             hold.grow(call_bytes)
         except CallError:

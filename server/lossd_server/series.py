@@ -91,7 +91,7 @@ class Evaluation(Stream):
 
     async def run(self, read: Read) -> bytes:
         """The EvaluateResponse, once every message was received and every call computed. Raises CallError."""
-        self._state = self._service.admit(b"")
+        self._state = self._service.admit(b"", self._caller)
         self._start_reading(read)
         while True:
             if self._error is not None:
@@ -115,7 +115,7 @@ class Evaluation(Stream):
 
     async def _receive(self, message: bytes) -> None:
         position, self._received = self._received, self._received + 1
-        hold = await self._when_there_is_room(lambda: self._service.admit(message))
+        hold = await self._when_there_is_room(lambda: self._service.admit(message, self._caller))
         batch = Message(hold, len(message), Submission(0), 0)
         self._keep(batch)
         envelopes = parse_many("EvaluateRequest", message).calls
@@ -127,7 +127,7 @@ class Evaluation(Stream):
         known = len(self._series)
         for index, envelope in enumerate(envelopes):
             try:
-                call = read_call(self._service, envelope.call)
+                call = read_call(self._service, envelope.call, self._caller)
                 series.append(self._find(envelope.series, call))
             except CallError as error:
                 raise _located(error, position, index) from None

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 import grpc
@@ -17,8 +18,8 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from lossd.v1 import evaluation_service_pb2, loss_service_pb2
+from lossd_server import address, callers, front, listen
 from lossd_server import device as devices
-from lossd_server import front
 from lossd_server.admission import Admission
 from lossd_server.coalescer import Coalescer
 from lossd_server.config import Settings
@@ -30,6 +31,7 @@ from lossd_server.health import Health, Probe
 from lossd_server.losses import LOSSES
 from lossd_server.metrics import Metrics
 from lossd_server.service import Service
+from lossd_server.tokens import Tokens
 from lossd_server.validate import Limits
 
 # What health watchers and idle streams get to notice that the server goes, once everything accepted is answered.
@@ -49,6 +51,8 @@ class Server:
     """One process, one device, one port. Use on one event loop: start, then wait or stop."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises ValueError where the device is not there or the tokens cannot be read."""
+        tokens = Tokens(Path(settings.tokens_file)) if settings.tokens_file else None
         self._settings = settings
         self.address = ""
         self.admin_address = ""
@@ -87,14 +91,14 @@ class Server:
             timeout_seconds=settings.stuck_batch_seconds,
         )
         self._device_gone = False
-        self._grpc = self._build_front()
+        self._grpc = self._build_front(tokens)
         self._admin: tuple[WSGIServer, threading.Thread] | None = None
 
     async def start(self) -> None:
-        """Binds and begins to serve. Raises OSError where an address is not to be had."""
-        self.address = self._bind(self._settings.listen)
+        """Binds and begins to serve. Raises OSError where an address is not to be had, ValueError where TLS cannot be."""
+        self.address = listen.bind(self._grpc, self._settings)
         if self._settings.admin_listen:
-            host, port = _split_address(self._settings.admin_listen)
+            host, port = address.split(self._settings.admin_listen)
             self._admin = start_http_server(port, host, registry=self._metrics.registry)
             self.admin_address = f"{host}:{self._admin[0].server_port}"
         await self._grpc.start()
@@ -137,20 +141,16 @@ class Server:
 
     # Implementation details follow.
 
-    def _build_front(self) -> grpc.aio.Server:
+    def _build_front(self, tokens: Tokens | None) -> grpc.aio.Server:
         settings = self._settings
-        server = grpc.aio.server(
-            options=[
-                # Slightly more than the limits, so that our own error, which names the limit, is the one that is seen.
-                ("grpc.max_receive_message_length", settings.max_request_bytes + 4096),
-                ("grpc.max_send_message_length", settings.max_response_bytes + 4096),
-                ("grpc.so_reuseport", 0),
-            ]
-        )
+        interceptors = () if tokens is None else (callers.Authentication(tokens, self._metrics),)
+        server = grpc.aio.server(interceptors=interceptors, options=listen.server_options(settings))
+        caller_of = callers.by_token if tokens else callers.by_certificate if settings.tls_client_ca_file else callers.by_host
+        observer = front.Observer(self._metrics, caller_of, named=tokens is not None)
         server.add_generic_rpc_handlers(
             (
-                front.unary_handlers(SERVICE_NAME, self._service.methods(), self._metrics, self._admission),
-                front.evaluation_handlers(EVALUATION_SERVICE_NAME, self._evaluation, self._metrics, self._admission),
+                front.unary_handlers(SERVICE_NAME, self._service.methods(), observer, self._admission),
+                front.evaluation_handlers(EVALUATION_SERVICE_NAME, self._evaluation, observer, self._admission),
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health_servicer, server)
@@ -158,13 +158,6 @@ class Server:
             health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
             reflection.enable_server_reflection((SERVICE_NAME, EVALUATION_SERVICE_NAME, health_name, reflection.SERVICE_NAME), server)
         return server
-
-    def _bind(self, listen: str) -> str:
-        try:
-            port = self._grpc.add_insecure_port(listen)
-        except RuntimeError:
-            raise OSError(f"cannot listen on {listen}") from None
-        return listen if listen.startswith("unix:") else f"{_split_address(listen)[0]}:{port}"
 
     async def _publish_health(self, name: str, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
@@ -186,10 +179,3 @@ class Server:
             max_response_bytes=self._settings.max_response_bytes,
             max_workspace_bytes=self._settings.max_workspace_bytes,
         )
-
-
-def _split_address(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise OSError(f"{address!r} is not HOST:PORT")
-    return host, int(port)

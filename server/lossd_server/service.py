@@ -45,7 +45,7 @@ class Service:
 
     async def score(self, spec: LossSpec, message: bytes, *, deadline: float | None = None, caller: str = "") -> bytes:
         """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
-        with self.admit(message) as hold:
+        with self.admit(message, caller) as hold:
             call = self.read(spec, message)
             hold.grow(call.answer_bytes)
             submission = Submission(1)
@@ -87,7 +87,7 @@ class Service:
         """Whether `drain` was called."""
         return self._draining
 
-    def admit(self, message: bytes) -> Hold:
+    def admit(self, message: bytes, caller: str) -> Hold:
         """Room for a message until the hold is released, after its answer. Raises ShuttingDown, RequestTooLarge or InFlightFull."""
         if self._draining:
             raise shutting_down()
@@ -97,7 +97,7 @@ class Service:
                 limit=self._max_request_bytes,
                 actual=len(message),
             )
-        return self._admission.admit(len(message))
+        return self._admission.admit(len(message), caller)
 
 
 def shutting_down() -> ShuttingDown:

@@ -37,8 +37,9 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
             timeout, error and answer. A lone call leaves at once.
         split: Calls above the message limit are sent in parts along their batch dimension and merged exactly; False raises
             TooLargeError in place of that.
-        credentials: For TLS: grpc.ssl_channel_credentials(...). None is plaintext.
-        token: Sent as a bearer token with every call.
+        credentials: For TLS: grpc.ssl_channel_credentials(...), for mutual TLS with the client's key and certificate chain. None is
+            plaintext.
+        token: Sent as a bearer token with every call. In plaintext whoever can read the network can use it.
         max_message_bytes: The largest message either way; the server's limit holds too.
         options: Further gRPC channel options, in place of ours of the same name.
     """

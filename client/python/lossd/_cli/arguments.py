@@ -5,13 +5,12 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import click
-import grpc
 
 from lossd import _distances
+from lossd._cli.connection import channel_arguments, tls_options
 from lossd._client import Client
 from lossd._codec import Request, Values
 from lossd._dataset import Requests
@@ -33,7 +32,7 @@ ABOUT_FILES: Final = (
 )
 # Read at once: lengths are lists in the message, and log_probs are not cut along their first extent.
 _WHOLE: Final = ("input_lengths", "target_lengths", "log_probs")
-_OF_A_CLIENT: Final = ("address", "token", "ca", "timeout")
+_OF_A_CLIENT: Final = ("address", "token", "timeout", "ca", "cert", "key", "server_name")
 
 
 class LossGroup(click.Group):
@@ -95,9 +94,9 @@ def plain(number: float) -> float | str:
 # Implementation details follow.
 
 
-def _client(address: str, token: str | None, ca: str | None, timeout: float) -> Client:
-    credentials = None if ca is None else grpc.ssl_channel_credentials(Path(ca).read_bytes())
-    return Client(address, timeout=timeout, token=token, credentials=credentials)
+def _client(address: str, token: str | None, timeout: float, **tls: str | None) -> Client:
+    credentials, options = channel_arguments(**tls)
+    return Client(address, timeout=timeout, token=token, credentials=credentials, options=options)
 
 
 def _common() -> list[click.Option]:
@@ -106,7 +105,7 @@ def _common() -> list[click.Option]:
         click.Option(["--reject-non-finite"], is_flag=True, help="Refuse NaN and infinities; by default they propagate."),
         click.Option(["--address"], default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="The server."),
         click.Option(["--token"], envvar="LOSSD_TOKEN", show_envvar=True, help="Sent as a bearer token."),
-        click.Option(["--ca"], metavar="FILE", help="Use TLS, and trust the certificates in this PEM file."),
+        *tls_options(),
         click.Option(["--timeout"], default=30.0, show_default=True, metavar="SECONDS", help="For each message to the server."),
     ]
 

@@ -6,16 +6,22 @@ from typing import Final
 import click
 import grpc
 
+from lossd._cli.connection import channel_arguments, tls_options
+
 _SERVING: Final = b"\x08\x01"  # HealthCheckResponse{status: SERVING}
 
 
 @click.command()
 @click.argument("address", default="127.0.0.1:50051")
 @click.option("--timeout", default=5.0, show_default=True, metavar="SECONDS", help="How long to wait for the answer.")
-def health(address: str, timeout: float) -> None:
+def health(address: str, timeout: float, **tls: str | None) -> None:
     """Asks the server at ADDRESS (default 127.0.0.1:50051) whether it serves; exits 0 if it does."""
     try:
-        with grpc.insecure_channel(address) as channel:
+        credentials, options = channel_arguments(**tls)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    try:
+        with _channel(address, credentials, options) as channel:
             check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
             answer = check(b"", timeout=timeout)
     except grpc.RpcError as error:
@@ -23,3 +29,10 @@ def health(address: str, timeout: float) -> None:
     if answer != _SERVING:
         raise click.ClickException(f"{address} is not serving")
     click.echo(f"{address} is serving")
+
+
+health.params += tls_options()
+
+
+def _channel(address: str, credentials: grpc.ChannelCredentials | None, options: list[tuple[str, str]]) -> grpc.Channel:
+    return grpc.insecure_channel(address, options) if credentials is None else grpc.secure_channel(address, credentials, options)

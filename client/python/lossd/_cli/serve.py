@@ -42,7 +42,7 @@ def serve(config: str | None, **flags: Any) -> None:
     given = {name: value for name, value in flags.items() if value is not None}
     settings = _settings(given, config)
     try:
-        with _server_installed():
+        with server_installed():
             from lossd_server.__main__ import run
         run(settings)
     except (OSError, ValueError) as error:
@@ -50,7 +50,7 @@ def serve(config: str | None, **flags: Any) -> None:
 
 
 @contextmanager
-def _server_installed() -> Iterator[None]:
+def server_installed() -> Iterator[None]:
     """Turns a missing part of the server into one line that says what to install."""
     try:
         yield
@@ -61,7 +61,7 @@ def _server_installed() -> Iterator[None]:
 
 
 def _options() -> list[click.Parameter]:
-    with _server_installed():
+    with server_installed():
         from lossd_server.config import Settings
     options: list[click.Parameter] = []
     for name, field in Settings.model_fields.items():
@@ -93,6 +93,8 @@ def _settings(flags: dict[str, Any], config: str | None) -> "Settings":
 def _what_is_wrong(error: "ValidationError", flags: dict[str, Any]) -> str:
     """The first thing that is wrong, under the name by which it was given."""
     first = error.errors()[0]
+    if not first["loc"]:  # settings that do not go together
+        return first["msg"].removeprefix("Value error, ")
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         return f"the configuration file has {name!r}, which is no setting"
