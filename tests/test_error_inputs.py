@@ -14,6 +14,7 @@ from lossd import _errors, _twins
 from lossd.v1 import (
     classification_pb2,
     loss_service_pb2_grpc,
+    options_pb2,
     regression_pb2,
     response_pb2,
     sequence_pb2,
@@ -21,7 +22,7 @@ from lossd.v1 import (
     vocabulary_pb2,
 )
 from lossd_server.losses import LOSSES
-from lossd_server.losses.spec import Tensor
+from lossd_server.losses.spec import Real, Tensor
 from requests_of import encoded
 from samples import SAMPLES, ErrorInput
 
@@ -194,6 +195,32 @@ def test_every_tensor_and_option_of_every_loss_is_checked(client: lossd.Client, 
             found = (error.code, error.reason, [violation.field for violation in error.details.field_violations])
             assert found == ("INVALID_ARGUMENT", reason, [field]), label
     assert still_answers(client)
+
+
+REALS = [
+    pytest.param(name, argument, id=f"{name}-{argument}")
+    for name, loss in SAMPLES.items()
+    for argument, known in LOSSES[loss.rpc].arguments.items()
+    if isinstance(known, Real) and known.maximum > 1e39
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), REALS)
+def test_a_number_that_the_compute_type_cannot_hold_is_named(address: str, name: str, argument: str) -> None:
+    rpc, good = encoded(name, **SAMPLES[name].samples[0].kwargs)
+    message = _twins.public(f"{rpc}Request").FromString(good)
+    setattr(message, argument, 1e39)
+    error = _fails(address, rpc, message.SerializeToString())
+    assert (error.reason, [violation.field for violation in error.details.field_violations]) == ("HYPERPARAMETER_OUT_OF_RANGE", [argument])
+    message.precision = options_pb2.PRECISION_FLOAT64
+    with grpc.insecure_channel(address) as channel:
+        assert channel.unary_unary(f"/lossd.v1.LossService/{rpc}")(message.SerializeToString(), timeout=60)
+
+
+def test_weights_whose_sum_overflows_make_an_infinite_denominator(client: lossd.Client) -> None:
+    weight = torch.full((2,), 1.7e308, dtype=torch.float64)
+    result = client.nll_loss(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64), weight, return_statistics=True)
+    assert result.mean_denominator == np.inf
 
 
 def test_bytes_that_are_no_message(client: lossd.Client, address: str) -> None:

@@ -5,6 +5,7 @@ What comes out is a Call that its kernel can compute without harm, whatever it i
 """
 
 import hashlib
+import math
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ MEAN = options_pb2.REDUCTION_MEAN
 SUM = options_pb2.REDUCTION_SUM
 BATCH_MEAN = options_pb2.REDUCTION_BATCH_MEAN
 
+_FLOAT32_MAX = 3.4028234663852886e38
 _DIGEST_ABOVE = 64  # bytes; shorter per-class tensors are their own digest
 
 
@@ -81,7 +83,7 @@ def validate(spec: LossSpec, arguments: Arguments, limits: Limits) -> Call:
         if (kind is Kind.PER_CLASS or arguments.get("reject_non_finite")) and array.dtype.kind == "f" and not finite(array):
             error = ValueOutOfRange if kind is Kind.PER_CLASS else NonFiniteInput
             raise error(path, "must be finite; it holds a NaN or an infinity")
-    params = _check_params(spec.arguments, arguments, "")
+    params = _check_params(spec.arguments, arguments, "", math.inf if double else _FLOAT32_MAX)
     reduction = _check_reduction(spec, arguments.get("reduction", UNSPECIFIED))
 
     arrangement = spec.arrange(arguments)
@@ -133,7 +135,8 @@ def _check_dtype(path: str, kind: Kind, array: Array) -> None:
     raise DtypeUnsupported(path, f"is {array.dtype.name}; it must be of {wanted}")
 
 
-def _check_params(known: Mapping[str, Argument], arguments: Arguments, prefix: str) -> dict[str, Any]:
+def _check_params(known: Mapping[str, Argument], arguments: Arguments, prefix: str, largest: float) -> dict[str, Any]:
+    """The hyper-parameters. Finite ones must not be above `largest`, the largest number of the compute dtype: torch raises."""
     params: dict[str, Any] = {}
     for name, argument in known.items():
         kind = type(argument)
@@ -143,6 +146,8 @@ def _check_params(known: Mapping[str, Argument], arguments: Arguments, prefix: s
             params[name] = arguments[name]
             if not argument.admits(arguments[name]):  # type: ignore[union-attr]
                 raise HyperparameterOutOfRange(prefix + name, f"is {arguments[name]}; it must be {argument.describe()}")  # type: ignore[union-attr]
+            if largest < abs(arguments[name]) < math.inf:
+                raise HyperparameterOutOfRange(prefix + name, f"is {arguments[name]}; float32, which is computed in, ends at {largest:.3g}")
         elif kind is Integer:
             params[name] = arguments[name]
             choices = argument.choices  # type: ignore[union-attr]
@@ -151,7 +156,7 @@ def _check_params(known: Mapping[str, Argument], arguments: Arguments, prefix: s
         elif kind is Flag:
             params[name] = arguments[name]
         elif kind is Group and not argument.repeated:  # type: ignore[union-attr]
-            _check_params(argument.arguments, arguments[name], f"{prefix}{name}.")  # type: ignore[union-attr]
+            _check_params(argument.arguments, arguments[name], f"{prefix}{name}.", largest)  # type: ignore[union-attr]
     return params
 
 

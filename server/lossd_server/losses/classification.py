@@ -32,7 +32,8 @@ def index_denominator(target: Array, weight: Array | None, ignored: int, ignore_
     labels = checks.flat(target)
     if ignored:
         labels = labels[labels != ignore_index]
-    return float(weight.values.astype(np.float64)[labels].sum())
+    with np.errstate(over="ignore"):
+        return float(weight.values.astype(np.float64)[labels].sum())
 
 
 def arrange_indices(arguments: Arguments, name: str) -> Arrangement:
