@@ -157,6 +157,7 @@ def test_answers_too_large_to_share_a_message_come_in_several() -> None:
 def test_calls_for_which_there_is_no_room_are_answered_and_the_stream_goes_on() -> None:
     async def story(home: House) -> None:
         session = Session(home.stub.ScoreStream())
+        await until(lambda: home.evaluation.open_streams == 1)
         with home.admission.hold(1 << 20):
             await session.send((1, square(1)), (2, square(2)), (2, square(2)))
             answers = [await session.next() for _ in range(3)]

@@ -73,8 +73,9 @@ class EvaluationService:
 
     async def score_stream(self, read: Read, write: Write, *, deadline: float | None = None, caller: str = "") -> None:
         """ScoreStream: `read` gives the next request message, or None at their end, and `write` sends a response message."""
-        stream = ScoreStream(self._service, self._dispatcher, clock=self._clock, deadline=deadline, caller=caller)
-        await self._while_open(stream, stream.run(read, write))
+        with self._service.admit(b"", caller):  # an open stream takes memory too
+            stream = ScoreStream(self._service, self._dispatcher, clock=self._clock, deadline=deadline, caller=caller)
+            await self._while_open(stream, stream.run(read, write))
 
     async def evaluate(self, read: Read, *, deadline: float | None = None, caller: str = "") -> bytes:
         """Evaluate: `read` gives the next EvaluateRequest, or None at their end. Returns the EvaluateResponse."""

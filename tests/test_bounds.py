@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client may take before a call of it reaches us. Every bound is exceeded, over HTTP/2 by hand where gRPC's clients would not."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+import grpc
+import hpack
+import pytest
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
+
+import lossd
+from evaluation_house import House, run, until
+from lossd._channel import channel_options
+from lossd_server import listen
+
+REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
+OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize() + SettingsFrame(0, flags=["ACK"]).serialize()
+
+
+def opening(stream: int, headers: hpack.Encoder) -> Frame:
+    """What opens a ScoreStream."""
+    fields = {":method": "POST", ":scheme": "http", ":path": "/lossd.v1.EvaluationService/ScoreStream", ":authority": "x"}
+    return HeadersFrame(stream, headers.encode({**fields, "content-type": "application/grpc", "te": "trailers"}), flags=["END_HEADERS"])
+
+
+class Wire:
+    """A connection that sends whatever frames it is told to, and acknowledges only the server's settings."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._headers = hpack.Encoder()
+        writer.write(PREFACE)
+
+    def send(self, *frames: Frame) -> None:
+        self._writer.write(b"".join([frame.serialize() for frame in frames]))
+
+    def open(self, stream: int) -> None:
+        self.send(opening(stream, self._headers))
+
+    async def next(self, kind: type[Frame]) -> Any:
+        """The next frame of this kind."""
+        while True:
+            frame, length = Frame.parse_frame_header(memoryview(await self._reader.readexactly(9)))
+            frame.parse_body(memoryview(await self._reader.readexactly(length)))
+            if isinstance(frame, kind):
+                return frame
+
+    async def end(self) -> None:
+        """Until the server has closed the connection."""
+        while await self._reader.read(1 << 16):
+            pass
+
+
+@asynccontextmanager
+async def wire(home: House) -> AsyncIterator[Wire]:
+    host, port = home.server.address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
+
+
+async def answered(home: House) -> None:
+    """The server serves others."""
+    async with lossd.AsyncClient(home.server.address, options=[OWN_CONNECTION]) as client:
+        assert await client.mse_loss([3.0], [1.0]) == 4.0
+
+
+def test_metadata_above_its_limit_is_refused_and_the_connection_serves_on() -> None:
+    async def story(home: House) -> None:
+        method = home.channel.unary_unary("/lossd.v1.LossService/GetServerInfo")
+        assert await method(b"", metadata=(("some", "x" * (listen.MAX_METADATA_BYTES - 1024)),))
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await method(b"", metadata=(("some", "x" * (listen.ABSOLUTE_MAX_METADATA_BYTES + 1)),))
+        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await method(b"")
+
+    run(story)
+
+
+def test_connections_above_their_limit_are_closed_until_others_end() -> None:
+    async def story(home: House) -> None:
+        info = "/lossd.v1.LossService/GetServerInfo"
+        channels = [grpc.aio.insecure_channel(home.server.address, options=[OWN_CONNECTION, ("grpc.enable_retries", 0)]) for _ in range(4)]
+        assert await channels[0].unary_unary(info)(b"")
+        assert await channels[1].unary_unary(info)(b"")
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await channels[2].unary_unary(info)(b"")
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+        await channels[0].close()
+        assert await channels[3].unary_unary(info)(b"", wait_for_ready=True)
+        assert await channels[1].unary_unary(info)(b"")
+        for channel in channels:
+            await channel.close()
+
+    run(story, max_connections=2)
+
+
+def test_streams_above_their_limit_are_reset_until_others_end() -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            await client.next(SettingsFrame)
+            for number in range(listen.MAX_CONCURRENT_STREAMS + 1):
+                client.open(2 * number + 1)
+            reset = await client.next(RstStreamFrame)
+            assert (reset.stream_id, reset.error_code) == (2 * listen.MAX_CONCURRENT_STREAMS + 1, REFUSED_STREAM)
+            await until(lambda: home.evaluation.open_streams == listen.MAX_CONCURRENT_STREAMS)
+            await answered(home)
+            client.send(RstStreamFrame(1, error_code=8))
+            await until(lambda: home.evaluation.open_streams == listen.MAX_CONCURRENT_STREAMS - 1)
+            client.open(2 * listen.MAX_CONCURRENT_STREAMS + 3)
+            await until(lambda: home.evaluation.open_streams == listen.MAX_CONCURRENT_STREAMS)
+
+    run(story)
+
+
+def test_a_burst_that_arrives_while_the_event_loop_is_busy_is_served() -> None:
+    """gRPC would cancel some of more than a thousand."""
+
+    async def story(home: House) -> None:
+        host, port = home.server.address.split(":")
+        with ExitStack() as connections:
+            for _ in range(4):  # without an await: gRPC's threads read on, and the loop does not
+                client = connections.enter_context(socket.create_connection((host, int(port)), timeout=30))
+                headers = hpack.Encoder()
+                opened = [opening(2 * number + 1, headers) for number in range(1000)]
+                client.sendall(PREFACE + b"".join(frame.serialize() for frame in [*opened, PingFrame(0, b"all sent")]))
+                received = b""
+                while b"all sent" not in received:
+                    received += client.recv(1 << 16)
+            await until(lambda: home.evaluation.open_streams == 4000)
+
+    run(story)
+
+
+@pytest.mark.parametrize("with_calls", [False, True], ids=["idle", "with a call"])
+def test_a_client_that_pings_too_often_is_disconnected(with_calls: bool) -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            await client.next(SettingsFrame)
+            if with_calls:
+                client.open(1)
+                await until(lambda: home.evaluation.open_streams == 1)
+            client.send(*[PingFrame(0, b"12345678")] * 4)
+            goodbye = await client.next(GoAwayFrame)
+            assert (goodbye.error_code, goodbye.additional_data) == (ENHANCE_YOUR_CALM, b"too_many_pings")
+        await answered(home)
+
+    run(story)
+
+
+def test_our_clients_ping_less_often_than_they_may() -> None:
+    """A ping that comes a little early for jitter is none too many."""
+    options = dict(channel_options(1))
+    assert options["grpc.keepalive_time_ms"] > 2 * 1000 * listen.MIN_PING_INTERVAL_SECONDS
+    assert "grpc.keepalive_permit_without_calls" not in options
+
+
+def test_a_client_that_vanished_loses_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "KEEPALIVE_SECONDS", 1)
+    monkeypatch.setattr(listen, "KEEPALIVE_TIMEOUT_SECONDS", 1)
+
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            client.open(1)
+            await until(lambda: home.evaluation.open_streams == 1)
+            await until(lambda: home.evaluation.open_streams == 0)
+            await client.end()
+
+    run(story)
+
+
+def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would count as one of those that there may be."""
+    monkeypatch.setattr(listen, "HANDSHAKE_SECONDS", 1)
+
+    async def story(home: House) -> None:
+        host, port = home.server.address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        await reader.read()
+        writer.close()
+        await answered(home)
+
+    run(story)
