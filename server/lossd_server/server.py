@@ -103,7 +103,14 @@ class Server:
             self.admin_address = f"{host}:{self._admin[0].server_port}"
         await self._grpc.start()
         await self._health.start()
-        _log.info("serving", address=self.address, admin_address=self.admin_address, device=self._device.name)
+        _log.info(
+            "serving",
+            address=self.address,
+            admin_address=self.admin_address,
+            device=self._device.name,
+            tls=bool(self._settings.tls_cert_file),
+            tokens=bool(self._settings.tokens_file),
+        )
 
     async def serve(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains and stops. Raises DeviceGoneError after the device was lost for good."""
