@@ -2,29 +2,22 @@
 """`python -m lossd_server`: the server with settings from the environment. `lossd serve` adds flags."""
 
 import asyncio
-import os
 
-from lossd_server import log
+from lossd_server import log, process
 from lossd_server.config import Settings
-from lossd_server.server import DeviceGoneError, Server
-
-# The device was lost for good: whoever supervises the process starts it again. Taken from sysexits.h: an internal error.
-EXIT_DEVICE_GONE = 70
+from lossd_server.server import Server
 
 
 def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises OSError or ValueError where it cannot start.
 
-    Ends the process with EXIT_DEVICE_GONE where the device was lost for good.
+    Ends the process with process.EXIT_DEVICE_GONE where the device was lost for good.
     """
     log.configure(settings.log_level)
-    try:
-        asyncio.run(_run(settings))
-    except DeviceGoneError:
-        os._exit(EXIT_DEVICE_GONE)  # at once: destructors would wait for a device that does not answer
+    process.run(_serve(settings))
 
 
-async def _run(settings: Settings) -> None:
+async def _serve(settings: Settings) -> None:
     server = Server(settings)
     await server.start()
     serving = asyncio.create_task(server.serve())

@@ -30,6 +30,7 @@ from lossd_server.evaluation import EvaluationService
 from lossd_server.health import Health, Probe
 from lossd_server.losses import LOSSES
 from lossd_server.metrics import Metrics
+from lossd_server.process import DeviceGoneError
 from lossd_server.service import Service
 from lossd_server.tokens import Tokens
 from lossd_server.validate import Limits
@@ -41,10 +42,6 @@ SERVICE_NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_
 EVALUATION_SERVICE_NAME = evaluation_service_pb2.DESCRIPTOR.services_by_name["EvaluationService"].full_name
 
 _log = structlog.get_logger("lossd.server")
-
-
-class DeviceGoneError(Exception):
-    """The device was lost and cannot be rebuilt in this process: it must exit, and not as if all were well."""
 
 
 class Server:

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that serves: its event loop, and its end."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+# The device was lost for good: whoever supervises the process starts it again. Taken from sysexits.h: an internal error.
+EXIT_DEVICE_GONE = 70
+
+
+class DeviceGoneError(Exception):
+    """The device was lost and cannot be rebuilt in this process: it must exit, and not as if all were well."""
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs it to its end. Ends the process with EXIT_DEVICE_GONE where the device was lost for good."""
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(main)
+    except DeviceGoneError:
+        os._exit(EXIT_DEVICE_GONE)  # at once: destructors would wait for a device that does not answer
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop
+    import uvloop  # about a twentieth less CPU for each unary call
+
+    return uvloop.new_event_loop
