@@ -38,6 +38,10 @@ from lossd_server.validate import Limits
 # What health watchers and idle streams get to notice that the server goes, once everything accepted is answered.
 _GOODBYE_SECONDS = 0.5
 
+# Calls that come while the server drains are refused until none has come for so long: gRPC cancels those it has not handed over when it
+# is stopped, and a caller does not take that for something to try again elsewhere.
+_QUIET_SECONDS = 0.05
+
 SERVICE_NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 EVALUATION_SERVICE_NAME = evaluation_service_pb2.DESCRIPTOR.services_by_name["EvaluationService"].full_name
 
@@ -134,6 +138,7 @@ class Server:
         with suppress(TimeoutError):
             async with asyncio.timeout(settings.drain_seconds):
                 await self._admission.idle()
+                await self._quiet()
         self._dispatcher.abandon(lambda: ShuttingDown("the server was stopped before the call's turn came", retry_after_seconds=0.1))
         await self._grpc.stop(min(_GOODBYE_SECONDS, settings.drain_seconds))
         await self._health.stop()
@@ -144,6 +149,12 @@ class Server:
         _log.info("stopped")
 
     # Implementation details follow.
+
+    async def _quiet(self) -> None:
+        refused = -1
+        while refused != self._service.refused_calls:
+            refused = self._service.refused_calls
+            await asyncio.sleep(_QUIET_SECONDS)
 
     def _build_front(self, tokens: Tokens | None) -> grpc.aio.Server:
         settings = self._settings

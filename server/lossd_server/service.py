@@ -42,6 +42,7 @@ class Service:
         self._max_request_bytes = max_request_bytes
         self._info = info
         self._draining = False
+        self.refused_calls = 0  # since `drain`
 
     async def score(self, spec: LossSpec, message: bytes, *, deadline: float | None = None, caller: str = "") -> bytes:
         """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
@@ -90,6 +91,7 @@ class Service:
     def admit(self, message: bytes, caller: str) -> Hold:
         """Room for a message until the hold is released, after its answer. Raises ShuttingDown, RequestTooLarge or InFlightFull."""
         if self._draining:
+            self.refused_calls += 1
             raise shutting_down()
         if len(message) > self._max_request_bytes:
             raise RequestTooLarge(
