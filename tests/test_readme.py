@@ -20,6 +20,7 @@ from lossd.v1 import classification_pb2, loss_service_pb2, loss_service_pb2_grpc
 from lossd_server.config import Settings
 from lossd_server.losses import LOSSES
 from lossd_server.metrics import Metrics
+from lossd_server.workers.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -114,7 +115,8 @@ def test_settings_and_their_defaults() -> None:
 
 
 def test_metrics() -> None:
-    known = {metric.name for metric in Metrics().registry.collect()}
+    registries = (Metrics().registry, Supervisor(Settings(workers=2)).registry)
+    known = {metric.name for registry in registries for metric in registry.collect()}
     listed = re.findall(r"`((?:grpc_server|lossd)_[a-z_]+)`", README.split("\n## Settings\n")[1].split("\n## ")[0])
     assert len(listed) > 5
     assert {name.removesuffix("_total") for name in listed} == known

@@ -5,7 +5,6 @@ import asyncio
 
 from lossd_server import log, process
 from lossd_server.config import Settings
-from lossd_server.server import Server
 
 
 def run(settings: Settings) -> None:
@@ -14,10 +13,17 @@ def run(settings: Settings) -> None:
     Ends the process with process.EXIT_DEVICE_GONE where the device was lost for good.
     """
     log.configure(settings.log_level)
-    process.run(_serve(settings))
+    if settings.workers > 1:
+        from lossd_server.workers import supervisor
+
+        supervisor.run(settings)
+    else:
+        process.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
+    from lossd_server.server import Server  # here: a supervisor does without torch
+
     server = Server(settings)
     await server.start()
     serving = asyncio.create_task(server.serve())

@@ -2,6 +2,7 @@
 """Settings: flags of `lossd serve`, LOSSD_* variables or a TOML file, in this order of precedence."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ class Settings(BaseSettings):
 
     listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server: HOST:PORT, port 0 for a free one, or unix:PATH.")
     admin_listen: str = Field("127.0.0.1:9464", description="Address of /metrics over HTTP: HOST:PORT; empty turns it off.")
+    workers: int = Field(1, ge=1, description="Processes that share the port, the threads and the memory; more than one needs Linux.")
     tls_cert_file: str = Field("", description="Certificate chain in PEM: serve TLS. Renewed files are used without a restart.")
     tls_key_file: str = Field("", description="Its private key in PEM.")
     tls_client_ca_file: str = Field("", description="CA certificates in PEM: clients need a certificate signed by one of them.")
@@ -73,6 +75,15 @@ class Settings(BaseSettings):
         host, _, port = value.rpartition(":")
         if not host or not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
             raise ValueError("must be HOST:PORT with a port up to 65535")
+        return value
+
+    @field_validator("workers")
+    @classmethod
+    def _can_share_a_port(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and str(info.data.get("listen", "")).startswith("unix:"):
+            raise ValueError("must be 1 where the server listens on a unix: address, which processes cannot share")
+        if value > 1 and sys.platform != "linux":
+            raise ValueError("must be 1 here: only Linux spreads the connections of a port over processes")
         return value
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ import structlog
 import torch
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from lossd.v1 import evaluation_service_pb2, loss_service_pb2
 from lossd_server import address, callers, front, listen
@@ -117,11 +117,20 @@ class Server:
         """Serves until SIGTERM or SIGINT, then drains and stops. Raises DeviceGoneError after the device was lost for good."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._stop_requested.set)
+            loop.add_signal_handler(signum, self.request_stop)
         await self._stop_requested.wait()
         await self.stop()
         if self._device_gone:
             raise DeviceGoneError
+
+    def request_stop(self) -> None:
+        """Does what SIGTERM does."""
+        self._stop_requested.set()
+
+    @property
+    def metrics_registry(self) -> CollectorRegistry:
+        """What /metrics has."""
+        return self._metrics.registry
 
     async def stop(self) -> None:
         """Says that it is not ready, serves on for drain_delay_seconds, refuses new calls, and answers every accepted one.

@@ -44,7 +44,8 @@ def serve(config: str | None, **flags: Any) -> None:
     try:
         with server_installed():
             from lossd_server.__main__ import run
-        run(settings)
+
+            run(settings)
     except (OSError, ValueError) as error:
         raise click.ClickException(_why(error, settings)) from None
 

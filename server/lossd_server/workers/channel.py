@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a supervisor and a worker say to each other, as frames over a pair of sockets.
+
+    supervisor -> worker   Start, then a Scrape for each scrape
+    worker -> supervisor   Ready or Failed, then a Page for each Scrape, and a last one after the last call
+
+The worker trusts the supervisor, so its frames are pickled: settings arrive as they are, secrets too. The supervisor does not trust
+a process that reads strangers' messages, so the worker's frames are JSON. The end of the stream means that the other is gone.
+"""
+
+import asyncio
+import contextlib
+import json
+import pickle
+import socket
+import struct
+from typing import Any
+
+from lossd_server.config import Settings
+
+_LENGTH = struct.Struct(">I")
+
+
+class Channel:
+    """One end. One task may send and another receive at the same time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, connected: socket.socket) -> "Channel":
+        """Takes the socket over."""
+        return cls(*await asyncio.open_connection(sock=connected))
+
+    async def send(self, payload: bytes) -> None:
+        """Sends a frame. Raises OSError where the other is gone."""
+        self._writer.write(_LENGTH.pack(len(payload)) + payload)
+        await self._writer.drain()
+
+    async def receive(self) -> bytes | None:
+        """The next frame; None where the other is gone."""
+        try:
+            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            return await self._reader.readexactly(length)
+        except (asyncio.IncompleteReadError, OSError):
+            return None
+
+    async def close(self) -> None:
+        """Ends the stream, after what was sent."""
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+def start(index: int, settings: Settings) -> bytes:
+    """The first frame to a worker."""
+    return pickle.dumps((index, settings))
+
+
+def started(frame: bytes) -> tuple[int, Settings]:
+    """What `start` was given."""
+    index, settings = pickle.loads(frame)
+    return index, settings
+
+
+def message(kind: str, value: Any) -> bytes:
+    """A worker's frame."""
+    return json.dumps([kind, value], separators=(",", ":")).encode()
+
+
+def parse(frame: bytes) -> tuple[str, Any]:
+    """What `message` was given."""
+    kind, value = json.loads(frame)
+    return kind, value

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker as its supervisor sees it: a process, and this end of the channel."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from lossd_server.config import Settings
+from lossd_server.workers import channel, scrape
+from lossd_server.workers.channel import Channel
+
+# A worker that hangs does not keep the others' metrics from being read: it stands in them as it was.
+_SCRAPE_SECONDS = 2.0
+
+
+class WorkerFailedError(ValueError):
+    """A worker could not start, for no reason that a server would raise; or none is left."""
+
+
+class Child:
+    """One process from start to end. `page` is the newest of its metrics."""
+
+    def __init__(self, process: asyncio.subprocess.Process, end: Channel) -> None:
+        self._process = process
+        self._channel = end
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._page_came = asyncio.Event()
+        self._reading = asyncio.create_task(self._read())
+        self.page: scrape.Page = []
+
+    @classmethod
+    async def spawn(cls, index: int, settings: Settings) -> "Child":
+        """Starts a process. Cancelled or failed, it leaves none."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # with PYTHONPATH: the modules that were found here, no others
+                *[f"-W{option}" for option in sys.warnoptions],
+                "-m",
+                "lossd_server.workers.worker",
+                stdin=theirs.fileno(),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                process_group=0,  # Ctrl-C is the supervisor's to pass on
+            )
+        child = cls(process, await Channel.over(ours))
+        with contextlib.suppress(OSError):  # a worker that is gone already shows in `ready`
+            await child._channel.send(channel.start(index, settings))
+        return child
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def serving(self) -> bool:
+        """Whether it is ready and has not ended."""
+        return self._ready.done() and not self._ready.exception() and self._process.returncode is None
+
+    async def ready(self) -> None:
+        """Returns once it serves. Raises what kept it from that: OSError or ValueError."""
+        await asyncio.shield(self._ready)
+
+    async def ended(self) -> int:
+        """Its exit status, negative for a signal, once it has ended and its last page was read."""
+        await self._reading
+        status = await self._process.wait()
+        await self._channel.close()
+        return status
+
+    def stop(self) -> None:
+        """Lets it drain."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._signal(signal.SIGKILL)
+
+    async def scrape(self) -> None:
+        """Brings `page` up to date, unless it does not answer."""
+        if not self.serving:
+            return
+        self._page_came.clear()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_SCRAPE_SECONDS):
+                await self._channel.send(b"")
+                await self._page_came.wait()
+
+    # Implementation details follow.
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def _read(self) -> None:
+        while (frame := await self._channel.receive()) is not None:
+            self._take(*channel.parse(frame))
+        self._page_came.set()
+        if not self._ready.done():
+            status = await self._process.wait()
+            end = f"signal {-status}" if status < 0 else f"exit status {status}"
+            self._ready.set_exception(WorkerFailedError(f"a worker ended with {end} before it served"))
+        self._ready.exception()  # seen, also where nobody waits any more
+
+    def _take(self, kind: str, value: Any) -> None:
+        if kind == "page":
+            self.page = value
+            self._page_came.set()
+        elif kind == "ready":
+            self._ready.set_result(None)
+        else:
+            error = {"OSError": OSError, "ValueError": ValueError}.get(kind, WorkerFailedError)
+            self._ready.set_exception(error(value))

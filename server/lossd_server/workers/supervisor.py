@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps N workers on one port: starts them, replaces those that die, passes SIGTERM on, and serves their metrics as one.
+
+- Until all have been ready once, a worker that cannot start ends everything, with its error: the settings are wrong.
+- From then on a worker that ends is replaced: at once if it had served for a while, else after a pause that doubles. Where one cannot
+  start while no other serves, the supervisor gives up: whoever supervises it should know.
+- Should the supervisor be killed, the workers drain by themselves.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, start_http_server
+from prometheus_client.registry import Collector
+
+from lossd_server import address as addresses
+from lossd_server.config import Settings
+from lossd_server.workers import scrape
+from lossd_server.workers.child import Child
+from lossd_server.workers.reservation import Reservation
+
+_SERVED_FOR_A_WHILE_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
+
+# Bounds of all workers together; each gets its share.
+_SHARED = ("max_queue_bytes", "max_in_flight_bytes", "max_connections")
+
+# What a worker gets beyond the time of its own drain before it is killed.
+_GRACE_SECONDS = 5.0
+
+_log = structlog.get_logger("lossd.supervisor")
+
+
+def run(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT; exits 1 where a worker did not drain as it should. Raises OSError or ValueError: see the module."""
+    if not asyncio.run(Supervisor(settings).serve()):
+        sys.exit(1)
+
+
+def worker_settings(settings: Settings, address: str) -> Settings:
+    """What each worker gets: its share of the threads, the memory and the connections, so that all together keep within what was set.
+
+    Limits of one request or batch are not divided.
+    """
+    shares = {name: max(1, getattr(settings, name) // settings.workers) for name in _SHARED}
+    if "intra_op_threads" not in settings.model_fields_set:
+        shares["intra_op_threads"] = max(1, (os.cpu_count() or 1) // settings.workers)
+    return settings.model_copy(update={"listen": address, "admin_listen": "", **shares})
+
+
+def next_pause(pause: float, served_seconds: float) -> float:
+    """Seconds before a worker is replaced that served so long, after a pause of `pause` before its own start."""
+    if served_seconds >= _SERVED_FOR_A_WHILE_SECONDS:
+        return 0.0
+    return min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+
+class Supervisor:
+    """The workers of one address. Use once, on one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._children: dict[int, Child] = {}
+        self._totals: scrape.Page = []  # of the workers that are gone
+        self._scraping = asyncio.Lock()
+        self._stop_requested = asyncio.Event()
+        self._announced = False
+        self._admin_address = ""
+
+        self.registry = CollectorRegistry()
+        serving = Gauge("lossd_workers", "Workers that serve.", registry=self.registry)
+        serving.set_function(lambda: len(self._serving()))
+        self._restarts = Counter("lossd_worker_restarts_total", "Workers that were replaced.", registry=self.registry)
+
+    async def serve(self) -> bool:
+        """Serves until SIGTERM or SIGINT, and says whether every worker drained in time. Raises OSError or ValueError."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop_requested.set)
+        with Reservation(self._settings.listen) as reservation:
+            if not self._settings.admin_listen:
+                return await self._keep_all(reservation.address)
+            host, port = addresses.split(self._settings.admin_listen)
+            self.registry.register(_Merged(self._scrape, loop))
+            admin, _ = start_http_server(port, host, registry=self.registry)
+            self._admin_address = f"{host}:{admin.server_port}"
+            try:
+                return await self._keep_all(reservation.address)
+            finally:
+                await asyncio.to_thread(admin.shutdown)  # a scrape may be waiting for this loop
+                admin.server_close()
+
+    # Implementation details follow.
+
+    async def _keep_all(self, address: str) -> bool:
+        settings = worker_settings(self._settings, address)
+        keepers = [asyncio.create_task(self._keep(index, settings)) for index in range(self._settings.workers)]
+        stopping = asyncio.create_task(self._stop_requested.wait())
+        await asyncio.wait([stopping, *keepers], return_when=asyncio.FIRST_COMPLETED)
+        _log.info("draining", workers=len(self._serving()))
+        self._stop_requested.set()
+        for child in self._children.values():
+            child.stop()
+        grace = settings.drain_delay_seconds + settings.drain_seconds + _GRACE_SECONDS
+        _, late = await asyncio.wait(keepers, timeout=grace)
+        for child in self._children.values():
+            _log.error("worker_killed", pid=child.pid, after_seconds=grace)
+            child.kill()
+        ended_well = await asyncio.gather(*keepers)  # raises what a worker failed with
+        _log.info("stopped")
+        return not late and all(ended_well)
+
+    async def _keep(self, index: int, settings: Settings) -> bool:
+        """One worker after another, until all are to stop. Says whether the last one ended as it should."""
+        pause = 0.0
+        while True:
+            child = await Child.spawn(index, settings)
+            self._children[index] = child
+            if self._stop_requested.is_set():
+                child.stop()
+            served_seconds = 0.0
+            try:
+                await child.ready()
+            except (OSError, ValueError) as error:
+                status = await self._end_of(index, child)
+                if self._stop_requested.is_set():
+                    return True  # it had accepted nothing
+                if not self._announced or not self._serving():
+                    raise
+                _log.error("worker_failed", worker=index, error=str(error))
+            else:
+                served_since = time.monotonic()
+                _log.info("worker_ready", worker=index, pid=child.pid)
+                self._announce(settings.listen)
+                status = await self._end_of(index, child)
+                if self._stop_requested.is_set():
+                    return status == 0
+                served_seconds = time.monotonic() - served_since
+                _log.error("worker_ended", worker=index, pid=child.pid, exit_status=status)
+            pause = next_pause(pause, served_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stop_requested.wait()
+                return True
+            self._restarts.inc()
+
+    def _announce(self, address: str) -> None:
+        if not self._announced and len(self._serving()) == self._settings.workers:
+            self._announced = True
+            _log.info("serving", address=address, admin_address=self._admin_address, workers=self._settings.workers)
+            print(f"lossd listens on {address}", flush=True)
+
+    async def _end_of(self, index: int, child: Child) -> int:
+        """The exit status of a worker that has ended. Its totals stay."""
+        status = await child.ended()
+        # In one step, so that no scrape counts it twice, or not at all.
+        self._totals = scrape.merge([self._totals, scrape.totals(child.page)])
+        del self._children[index]
+        return status
+
+    def _serving(self) -> list[Child]:
+        return [child for child in self._children.values() if child.serving]
+
+    async def _scrape(self) -> scrape.Page:
+        async with self._scraping:
+            await asyncio.gather(*[child.scrape() for child in self._children.values()])
+            return scrape.merge([self._totals, *[child.page for child in self._children.values()]])
+
+
+class _Merged(Collector):
+    """The workers' metrics, collected from the loop's other threads."""
+
+    def __init__(self, pages: Callable[[], Coroutine[Any, Any, scrape.Page]], loop: asyncio.AbstractEventLoop) -> None:
+        self._pages = pages
+        self._loop = loop
+
+    def collect(self) -> Iterable[Metric]:
+        return scrape.metrics(asyncio.run_coroutine_threadsafe(self._pages(), self._loop).result())

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of `--workers` that need no processes: merged metrics, shares of the settings, pauses, and the port."""
+
+import os
+import socket
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from lossd_server.config import Settings
+from lossd_server.workers import scrape
+from lossd_server.workers.reservation import Reservation
+from lossd_server.workers.supervisor import next_pause, worker_settings
+
+
+def page(ok: int, seconds: list[float], waiting: int, loss: str) -> scrape.Page:
+    registry = CollectorRegistry()
+    rpcs = Counter("rpcs_total", "RPCs.", ("code",), registry=registry)
+    rpcs.labels("OK").inc(ok)
+    handling = Histogram("handling_seconds", "Time.", ("loss",), buckets=(0.1, 1.0), registry=registry)
+    for each in seconds:
+        handling.labels(loss).observe(each)
+    Gauge("waiting", "Calls.", registry=registry).set(waiting)
+    Gauge("build_info", "What it is.", ("version",), registry=registry).labels("1").set(1)
+    Gauge("process_start_time_seconds", "Since when.", registry=registry).set(ok)
+    return scrape.page(registry)
+
+
+def samples(one: scrape.Page) -> dict[tuple[str, ...], float]:
+    return {(name, *labels.values()): value for *_, found in one for name, labels, value in found if not name.endswith("_created")}
+
+
+def test_samples_of_one_name_and_the_same_labels_become_one() -> None:
+    merged = samples(scrape.merge([page(2, [0.05, 0.5], 3, "mse"), page(5, [0.5, 5.0], 4, "mse"), page(1, [0.01], 0, "ctc")]))
+    assert merged == {
+        ("rpcs_total", "OK"): 8,
+        ("handling_seconds_bucket", "mse", "0.1"): 1,
+        ("handling_seconds_bucket", "mse", "1.0"): 3,
+        ("handling_seconds_bucket", "mse", "+Inf"): 4,
+        ("handling_seconds_count", "mse"): 4,
+        ("handling_seconds_sum", "mse"): 6.05,
+        ("handling_seconds_bucket", "ctc", "0.1"): 1,
+        ("handling_seconds_bucket", "ctc", "1.0"): 1,
+        ("handling_seconds_bucket", "ctc", "+Inf"): 1,
+        ("handling_seconds_count", "ctc"): 1,
+        ("handling_seconds_sum", "ctc"): 0.01,
+        ("waiting",): 7,
+        ("build_info", "1"): 1,
+        ("process_start_time_seconds",): 1,
+    }
+
+
+def test_merged_metrics_are_exposed_as_a_registrys_own() -> None:
+    registry = CollectorRegistry()
+    Counter("rpcs_total", "RPCs.", ("code",), registry=registry).labels("OK").inc(2)
+    Histogram("handling_seconds", "Time.", registry=registry).observe(0.3)
+
+    class Collected:
+        def collect(self) -> object:
+            return scrape.metrics(scrape.merge([scrape.page(registry)]))
+
+    exposed = CollectorRegistry()
+    exposed.register(Collected())  # type: ignore[arg-type]
+    assert generate_latest(exposed) == generate_latest(registry)
+
+
+def test_of_a_worker_that_is_gone_its_totals_stay_and_its_gauges_go() -> None:
+    left = samples(scrape.totals(page(2, [0.5], 3, "mse")))
+    assert left["rpcs_total", "OK"] == 2
+    assert left["handling_seconds_count", "mse"] == 1
+    assert ("waiting",) not in left
+
+
+def test_a_worker_gets_its_share_of_what_all_may_take() -> None:
+    settings = Settings(workers=4, max_queue_bytes=1000, max_in_flight_bytes=3, max_connections=10, admin_listen="127.0.0.1:1")
+    share = worker_settings(settings, "127.0.0.1:2")
+    assert (share.max_queue_bytes, share.max_in_flight_bytes, share.max_connections) == (250, 1, 2)
+    assert (share.listen, share.admin_listen, share.max_request_bytes) == ("127.0.0.1:2", "", settings.max_request_bytes)
+    assert share.intra_op_threads == max(1, (os.cpu_count() or 1) // 4)
+
+
+def test_threads_that_were_set_are_each_workers() -> None:
+    assert worker_settings(Settings(workers=4, intra_op_threads=3), "127.0.0.1:2").intra_op_threads == 3
+
+
+def test_the_pause_before_a_worker_is_replaced_doubles_unless_it_served_for_a_while() -> None:
+    pauses = [0.0]
+    for _ in range(7):
+        pauses.append(next_pause(pauses[-1], served_seconds=1.0))
+    assert pauses == [0, 1, 2, 4, 8, 16, 30, 30]
+    assert next_pause(30.0, served_seconds=3600.0) == 0
+
+
+def test_a_reserved_port_is_shared_with_those_that_ask_and_nobody_else() -> None:
+    with Reservation("127.0.0.1:0") as reservation:
+        port = int(reservation.address.rpartition(":")[2])
+        with pytest.raises(OSError, match=f"^cannot listen on {reservation.address}$"):
+            Reservation(reservation.address)
+        with socket.socket() as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                alone.bind(("127.0.0.1", port))
+        for _ in range(2):
+            with socket.create_server(("127.0.0.1", port), reuse_port=True), pytest.raises(OSError, match="cannot listen"):
+                Reservation(reservation.address)
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(OSError, match="cannot listen"):
+        Reservation(f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("listen", ["localhost:0", "0.0.0.0:0"])
+def test_a_host_may_have_several_addresses(listen: str) -> None:
+    with Reservation(listen) as reservation:
+        assert reservation.address.rpartition(":")[0] == listen.rpartition(":")[0]
+        assert not reservation.address.endswith(":0")
