@@ -35,6 +35,7 @@ class Server:
     process: "subprocess.Popen[str]" = field(init=False)
     address: str = field(init=False)
     metrics_port: int = 0
+    workers: int = 1  # of lossd
 
     def __enter__(self) -> Self:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSD_")}
@@ -45,6 +46,7 @@ class Server:
                 "LOSSD_LISTEN": "127.0.0.1:0",
                 "LOSSD_ADMIN_LISTEN": f"127.0.0.1:{self.metrics_port}",
                 "LOSSD_DEVICE": "cpu",
+                "LOSSD_WORKERS": str(self.workers),
                 "LOSSD_LOG_LEVEL": "warning",
             }
         else:
@@ -66,9 +68,12 @@ class Server:
             self.process.wait()
 
     def cpu_seconds(self) -> float:
-        """User and system time of all its threads so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """User and system time of all its threads so far, and of its workers'."""
+        return sum(map(_cpu_seconds, [self.process.pid, *self._children()]))
+
+    def cpu_seconds_by_worker(self) -> list[float]:
+        """Of each worker alone, where there are several."""
+        return [_cpu_seconds(pid) for pid in self._children()]
 
     def resident_bytes(self) -> int:
         """What it holds now."""
@@ -100,11 +105,20 @@ class Server:
                 sums[base] = sums.get(base, 0.0) + float(value)
         return sums
 
+    def _children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def _status(self, name: str) -> int:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith(name + ":"):
                 return int(line.split()[1]) << 10
         raise KeyError(name)
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _free_port() -> int:
