@@ -78,8 +78,8 @@ class Observer:
     def batch_started(self, reason: str) -> None:
         self.reasons.append(reason)
 
-    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queue_seconds: Sequence[float]) -> None:
-        assert len(queue_seconds) == calls
+    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
+        assert sum(count for _, count in queued) == calls
         self.batches.append((loss, calls))
 
 
@@ -103,7 +103,7 @@ class House:
     def submit(self, *calls: Call, timeout: float | None = None, caller: str = "") -> Submission:
         submission = Submission(len(calls))
         deadline = None if timeout is None else self.loop.time() + timeout
-        self.dispatcher.submit(submission, enumerate(calls), deadline=deadline, caller=caller)
+        self.dispatcher.submit(submission, list(enumerate(calls)), deadline=deadline, caller=caller)
         return submission
 
     async def finish(self, results: Results | None = None, *, lost: bool = False) -> None:
@@ -334,7 +334,7 @@ async def test_outcomes_are_reported_one_by_one() -> None:
     reported: list[int] = []
     submission = Submission(3, lambda index, outcome: reported.append(index))
     calls = [make_call(1), make_call(0), make_call(2, key="another")]
-    house.dispatcher.submit(submission, enumerate(calls))
+    house.dispatcher.submit(submission, list(enumerate(calls)))
     assert reported == [1]
     await house.finish()
     assert reported == [1, 0]

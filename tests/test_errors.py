@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from lossd import testing
 from lossd.v1 import regression_pb2, response_pb2
 from lossd_server import errors, front
-from lossd_server.service import Service
+from lossd_server.reader import Reader
 
 
 def all_errors(kind: type[errors.CallError] = errors.CallError) -> Iterator[type[errors.CallError]]:
@@ -166,7 +166,7 @@ def test_a_failure_that_nobody_foresaw_shows_nothing_of_itself(channel: grpc.Cha
     def bug(*arguments: Any) -> Any:
         raise RuntimeError("secret in /etc/passwd")
 
-    monkeypatch.setattr(Service, "read", bug)
+    monkeypatch.setattr(Reader, "read", bug)
     with capture_logs() as logs:
         code, details, info = refusal(channel, "MseLoss", b"")
     assert (code.name, info.reason) == ("INTERNAL", "UNEXPECTED")

@@ -18,13 +18,12 @@ from evaluation_house import House, Session, call, error_of, run, square, summar
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd.v1 import evaluation_service_pb2_grpc as pb_grpc
 from lossd.v1 import options_pb2
-from lossd_server import errors, outcomes, series
-from lossd_server.losses.spec import LossSpec
+from lossd_server import errors, outcomes, reader, series
+from lossd_server.losses.spec import Arguments, LossSpec
 from lossd_server.outcomes import CALL_BYTES, MAX_CALLS
 from lossd_server.server import EVALUATION_SERVICE_NAME
-from lossd_server.service import Service
 from lossd_server.stream import MAX_HELD_BYTES
-from lossd_server.validate import Call
+from lossd_server.validate import Call, Limits
 from samples import SAMPLES
 
 # ---- batches
@@ -370,14 +369,14 @@ def test_sums_of_a_series_are_rounded_once() -> None:
 @pytest.fixture
 def reading_l1_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a bug in the reading of one loss would."""
-    read = Service.read
+    validate = reader.validate
 
-    def broken(self: Service, spec: LossSpec, message: bytes) -> Call:
+    def broken(spec: LossSpec, arguments: Arguments, limits: Limits) -> Call:
         if spec.rpc == "L1Loss":
             raise RuntimeError("secret in /etc/passwd")
-        return read(self, spec, message)
+        return validate(spec, arguments, limits)
 
-    monkeypatch.setattr(Service, "read", broken)
+    monkeypatch.setattr(reader, "validate", broken)
 
 
 @pytest.mark.usefixtures("reading_l1_fails")

@@ -12,8 +12,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from evaluation_house import House, Session, call, error_of, reading, run, send, square, summary, until, wrong
 from lossd.v1 import evaluation_service_pb2 as pb
-from lossd.v1 import response_pb2
-from lossd_server import errors, outcomes
 from lossd_server.outcomes import CALL_BYTES
 from lossd_server.score_stream import MAX_MESSAGE_BYTES
 from lossd_server.server import EVALUATION_SERVICE_NAME
@@ -306,18 +304,3 @@ def test_the_service_is_known_to_health_checks_and_its_rpcs_are_counted() -> Non
             assert home.server._metrics.registry.get_sample_value("grpc_server_handled_total", labels) == 1
 
     run(story)
-
-
-def test_a_response_is_bounded_by_what_is_said_of_it() -> None:
-    """OUTCOME_BYTES and ERROR_BYTES, with the largest of everything."""
-    big, long = 1.7e308, "\U0001f600" * 1000
-    statistics = response_pb2.LossStatistics(sum=big, mean_numerator=big, mean_denominator=big, element_count=2**62, ignored_count=2**62)
-    execution = response_pb2.Execution(queue_seconds=big, compute_seconds=big, calls_in_batch=2**30, device="cuda:15")
-    response = response_pb2.LossResponse(statistics=statistics, execution=execution)
-    response.values.shape.extend([2**40] * 8)
-    response.values.float64_values.values.extend([1.0] * 100)
-    outcome = pb.StreamOutcome(id=2**64 - 1, outcome=pb.LossOutcome(response=response))
-    assert pb.ScoreStreamResponse(outcomes=[outcome]).ByteSize() < 800 + outcomes.OUTCOME_BYTES
-    error = pb.Error()
-    outcomes.fill_error(error, errors.TargetOutOfRange("class_indices", long))
-    assert error.ByteSize() < outcomes.ERROR_BYTES - 100

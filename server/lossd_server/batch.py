@@ -2,15 +2,17 @@
 """Calls -> one concatenated batch, computed, and back: one answer for each call.
 
 The calls of a batch have equal keys: the same loss, compute dtype, column dtypes and trailing extents, hyper-parameters and
-shared tensors. Their reductions may differ; each is applied to its own segment.
+shared tensors. Their reductions may differ; each is applied to its own segment. A request is a segment; a call that stands for
+several requests has as many.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from lossd_server import reduce
+from lossd_server.errors import CallError
 from lossd_server.losses.spec import Kind, Tensor, Unreduced
 from lossd_server.memory import Memory, Parts
 from lossd_server.reduce import Statistics
@@ -20,7 +22,7 @@ from lossd_server.wire import DType
 
 @dataclass(slots=True)
 class Answer:
-    """What a call came to. Exactly one of `value` and `values` (the payload of `double` or single floats) is set."""
+    """What a request came to. Exactly one of `value` and `values` (the payload of `double` or single floats) is set."""
 
     statistics: Statistics
     value: float | None = None
@@ -29,29 +31,69 @@ class Answer:
     double: bool = False
 
 
+@dataclass(slots=True)
+class Answers:
+    """What the requests of a call came to: the fields of their Answers and statistics, one after the other.
+
+    A request in `errors` has failed, and its other figures mean nothing. No request is for its unreduced values.
+    """
+
+    value: list[float]
+    sum: list[float]
+    mean_numerator: list[float]
+    mean_denominator: list[float]
+    ignored_count: list[int]
+    element_count: int  # of each
+    errors: dict[int, CallError] = field(default_factory=dict)
+
+    def of(self, index: int) -> Answer | CallError:
+        """What became of one request."""
+        if index in self.errors:
+            return self.errors[index]
+        sums = self.sum[index], self.mean_numerator[index], self.mean_denominator[index]
+        return Answer(Statistics(*sums, self.element_count, self.ignored_count[index]), self.value[index])
+
+
 def answer_empty(call: Call) -> Answer:
     """An empty batch is answered by rule: torch returns uninitialised memory for two losses. MEAN NaN, SUM 0, NONE empty."""
     denominator = float(call.arrangement.batch_extent if call.reduction == BATCH_MEAN else 0)
     return _answer(call, b"", Statistics(0.0, 0.0, denominator, 0, 0))
 
 
-def compute(calls: Sequence[Call], memory: Memory) -> list[Answer]:
-    """One answer for each call, in order. No call is empty; all keys are equal.
+def joined(call: Call, parts: "Sequence[Answer | Answers | CallError]") -> Answers:
+    """The answers of a call whose requests were computed one by one."""
+    blank = Answer(Statistics(0.0, 0.0, 0.0, 0, 0), 0.0)
+    answers = [part if isinstance(part, Answer) else blank for part in parts]
+    statistics = [answer.statistics for answer in answers]
+    return Answers(
+        [answer.value or 0.0 for answer in answers],
+        [s.sum for s in statistics],
+        [s.mean_numerator for s in statistics],
+        [s.mean_denominator for s in statistics],
+        [s.ignored_count for s in statistics],
+        call.values_count // call.count,
+        {index: part for index, part in enumerate(parts) if isinstance(part, CallError)},
+    )
+
+
+def compute(calls: Sequence[Call], memory: Memory) -> list[Answer | Answers]:
+    """One answer for each call, in order. No call is empty; all keys are equal. Autograd is off on this thread.
 
     Blocks until the device is done. Whatever it raises concerns the whole batch; the caller finds the culprit.
     """
     first = calls[0]
     dtype = torch.float64 if first.double else torch.float32
     columns = _gather(calls)
-    with torch.inference_mode():
-        tensors = memory.load(columns, [call.values_count for call in calls])
-        for name, tensor in tensors.items():
-            wanted = torch.int64 if _is_index(first, name, columns[name].dtype) else dtype
-            if tensor.dtype != wanted:
-                tensors[name] = tensor.to(wanted)
-        result = first.spec.kernel(**tensors, **first.params)
-        unreduced = result if isinstance(result, Unreduced) else Unreduced(result)
-        return _split(calls, unreduced, memory)
+    counts: list[int] = []
+    for call in calls:
+        counts += [call.values_count // call.count] * call.count
+    tensors = memory.load(columns, counts)
+    for name, tensor in tensors.items():
+        wanted = torch.int64 if _is_index(first, name, columns[name].dtype) else dtype
+        if tensor.dtype is not wanted:
+            tensors[name] = tensor.to(wanted)
+    result = first.spec.kernel(**tensors, **first.params)
+    return _split(calls, counts, result if isinstance(result, Unreduced) else Unreduced(result), memory)
 
 
 # Implementation details follow.
@@ -79,41 +121,42 @@ def _is_index(call: Call, name: str, dtype: DType) -> bool:
     return argument.kind is Kind.INDEX if type(argument) is Tensor else dtype.kind == "i"
 
 
-def _split(calls: Sequence[Call], unreduced: Unreduced, memory: Memory) -> list[Answer]:
-    quantities = {
-        "loss": unreduced.loss,
-        "mean_numerator": unreduced.mean_numerator,
-        "mean_denominator": unreduced.mean_denominator,
-        "ignored": unreduced.ignored,
-    }
-    present = {name: tensor.reshape(-1) for name, tensor in quantities.items() if tensor is not None}
-    reduced = memory.reduce(list(present.values()), keep_values=any(call.reduction == NONE for call in calls))
-    sums = dict(zip(present, reduced.sums, strict=True))
-    numerators, denominators, ignored = sums.get("mean_numerator", sums["loss"]), sums.get("mean_denominator"), sums.get("ignored")
+def _split(calls: Sequence[Call], counts: list[int], unreduced: Unreduced, memory: Memory) -> list[Answer | Answers]:
+    extra = (unreduced.mean_numerator, unreduced.mean_denominator, unreduced.ignored)
+    quantities = [quantity for quantity in (unreduced.loss, *extra) if quantity is not None]
+    flat = [quantity if quantity.ndim == 1 else quantity.reshape(-1) for quantity in quantities]
+    sums, kept = memory.reduce(flat, keep_values=any(call.reduction == NONE for call in calls))
+    rest = iter(sums[1:])
+    numerators = sums[0] if unreduced.mean_numerator is None else next(rest)
+    denominators = None if unreduced.mean_denominator is None else next(rest)
+    ignored = None if unreduced.ignored is None else next(rest)
 
-    start = 0
-    answers = []
-    for index, call in enumerate(calls):
-        arrangement, count = call.arrangement, call.values_count
+    answers: list[Answer | Answers] = []
+    segment = position = 0
+    for call in calls:
+        arrangement = call.arrangement
+        segments = slice(segment, segment + call.count)
+        size = counts[segment]
         if call.reduction == BATCH_MEAN:
-            denominator = float(arrangement.batch_extent)
+            denominator: list[float] | float = float(arrangement.batch_extent)
         elif denominators is not None:
-            denominator = denominators[index]
+            denominator = denominators[segments]
         else:
-            denominator = float(count) if arrangement.mean_denominator is None else arrangement.mean_denominator
-        statistics = Statistics(
-            sums["loss"][index],
-            numerators[index],
-            denominator,
-            count,
-            arrangement.ignored_count if ignored is None else int(ignored[index]),
-        )
-        values = b""
-        if call.reduction == NONE:
-            assert reduced.values is not None
-            values = reduced.values[start : start + count].tobytes()
-        start += count
-        answers.append(_answer(call, values, statistics))
+            denominator = float(size) if arrangement.mean_denominator is None else arrangement.mean_denominator
+        skipped = arrangement.ignored_count if ignored is None else [int(number) for number in ignored[segments]]
+        if call.count == 1:
+            mean_denominator = denominator if isinstance(denominator, float) else denominator[0]
+            ignored_count = skipped if isinstance(skipped, int) else skipped[0]
+            statistics = Statistics(sums[0][segment], numerators[segment], mean_denominator, size, ignored_count)
+            values = b""
+            if call.reduction == NONE:
+                assert kept is not None
+                values = kept[position : position + size].tobytes()
+            answers.append(_answer(call, values, statistics))
+        else:
+            answers.append(_answers(call, sums[0][segments], numerators[segments], denominator, skipped, size))
+        segment += call.count
+        position += size * call.count
     return answers
 
 
@@ -123,3 +166,11 @@ def _answer(call: Call, values: bytes, statistics: Statistics) -> Answer:
     if call.reduction == SUM:
         return Answer(statistics, value=statistics.sum)
     return Answer(statistics, value=reduce.mean(statistics.mean_numerator, statistics.mean_denominator))
+
+
+def _answers(
+    call: Call, sums: list[float], numerators: list[float], denominator: list[float] | float, ignored: list[int] | int, size: int
+) -> Answers:
+    denominators = [denominator] * call.count if isinstance(denominator, float) else denominator
+    value = sums if call.reduction == SUM else list(map(reduce.mean, numerators, denominators))
+    return Answers(value, sums, numerators, denominators, [ignored] * call.count if isinstance(ignored, int) else ignored, size)

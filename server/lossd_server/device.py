@@ -14,12 +14,12 @@ import structlog
 import torch
 
 from lossd_server import batch
-from lossd_server.batch import Answer
+from lossd_server.batch import Answer, Answers
 from lossd_server.errors import CallError, KernelFailure
 from lossd_server.memory import HostMemory, Memory, memory_of
 from lossd_server.validate import Call
 
-Results = list[Answer | CallError]
+Results = list[Answer | Answers | CallError]
 Done = Callable[[Results | None], None]  # None: the device was lost
 
 # Above this estimated time on one thread, a batch is worth the fork and join of the intra-op threads (about a millisecond).
@@ -50,10 +50,16 @@ def run(calls: Sequence[Call], memory: Memory) -> Results:
     try:
         return list(batch.compute(calls, memory))
     except Exception as error:  # noqa: BLE001 - the kernels' exceptions are of any type
-        _log.error("kernel_failure", loss=calls[0].spec.name, calls=len(calls), error=type(error).__name__)
-        if len(calls) == 1:
+        _log.error("kernel_failure", loss=calls[0].spec.name, calls=sum([c.count for c in calls]), error=type(error).__name__)
+        if len(calls) == 1 and calls[0].count == 1:
             return [KernelFailure(calls[0].spec.rpc)]
+    if len(calls) == 1:
+        return [batch.joined(calls[0], [run([part], memory)[0] for part in calls[0].parts()])]
     return [result for call in calls for result in run([call], memory)]
+
+
+def _has_failed(result: Answer | Answers | CallError) -> bool:
+    return isinstance(result, KernelFailure) or (isinstance(result, Answers) and bool(result.errors))
 
 
 def check_context(device: torch.device) -> None:
@@ -83,6 +89,8 @@ class Device:
         """Computes now, on this thread, without intra-op parallelism: its fork and join costs a small batch 100 times its work."""
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)  # of the calling thread
+        if torch.is_grad_enabled():
+            torch.set_grad_enabled(False)  # likewise; inference_mode would have to be entered for every batch
         return run(calls, self._inline_memory)
 
     def start(self, calls: Sequence[Call], done: Done) -> None:
@@ -118,13 +126,14 @@ class Device:
 
     def _loop(self, work: "queue.SimpleQueue[tuple[Sequence[Call], Done] | None]") -> None:
         memory: Memory | None = None
+        torch.set_grad_enabled(False)
         while (item := work.get()) is not None:
             calls, done = item
             try:
                 memory = memory or memory_of(self.torch_device)
                 self._set_threads(calls)
                 results: Results | None = run(calls, memory)
-                if any(isinstance(result, KernelFailure) for result in results or ()):
+                if any(_has_failed(result) for result in results or ()):
                     check_context(self.torch_device)
             except BaseException as error:  # noqa: BLE001 - whatever it was, somebody waits for an answer
                 _log.critical("device_thread_failed", device=self.name, error=type(error).__name__)

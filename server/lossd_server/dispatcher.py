@@ -12,14 +12,14 @@ that can be rebuilt goes on with what is queued, and otherwise everything queued
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import structlog
 
-from lossd_server.batch import Answer, answer_empty
+from lossd_server.batch import Answer, Answers, answer_empty
 from lossd_server.coalescer import Coalescer, Full, Ticket
 from lossd_server.device import Device, Results
 from lossd_server.errors import CallError, Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
@@ -48,9 +48,9 @@ class Execution(NamedTuple):
 
 
 class Success(NamedTuple):
-    """A computed call."""
+    """A computed call: an Answer, or Answers where it stands for several requests."""
 
-    answer: Answer
+    answer: Answer | Answers
     execution: Execution
 
 
@@ -114,8 +114,8 @@ class BatchObserver(Protocol):
         "max_bytes" and "max_elements": as "freed" or "idle", and calls that could have joined found no room.
         """
 
-    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queue_seconds: Sequence[float]) -> None:
-        """Called on the event loop after each batch."""
+    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
+        """Called on the event loop after each batch. `queued`: seconds in the queue, and how many calls waited so long."""
 
 
 class Dispatcher:
@@ -150,7 +150,7 @@ class Dispatcher:
     def submit(
         self,
         submission: Submission,
-        calls: Iterable[tuple[int, Call]],
+        calls: Sequence[tuple[int, Call]],
         *,
         deadline: float | None = None,
         deadlines: Mapping[int, float] = {},
@@ -162,6 +162,11 @@ class Dispatcher:
         those of calls that have one of their own, by index.
         """
         now = self._clock()
+        if len(calls) == 1 and not deadlines and self._may_compute_now(calls[0][1], deadline, now):
+            index, call = calls[0]
+            self._observer.batch_started("idle")
+            self._settle([_Pending(submission, index, call, now)], self._device.run_inline([call]), now, self._clock())
+            return
         common_deadline = deadline
         for index, call in calls:
             deadline = deadlines.get(index, common_deadline)
@@ -206,6 +211,18 @@ class Dispatcher:
 
     # Implementation details follow.
 
+    def _may_compute_now(self, call: Call, deadline: float | None, now: float) -> bool:
+        """Whether the queue would hand the call straight to the device, and that to this thread."""
+        return (
+            self._running is None
+            and not self._coalescer.queued_calls
+            and self._device.is_cpu
+            and call.cost_seconds < INLINE_BELOW_SECONDS
+            and call.values_count > 0
+            and (deadline is None or deadline > now)
+            and not self._lost
+        )
+
     def _enqueue(self, pending: _Pending, now: float, deadline: float | None, caller: str) -> None:
         call = pending.call
         try:
@@ -213,7 +230,7 @@ class Dispatcher:
                 pending,
                 now,
                 key=call.key,
-                nbytes=call.nbytes + OVERHEAD_BYTES,
+                nbytes=call.nbytes + OVERHEAD_BYTES * call.count,
                 elements=call.elements,
                 cost_seconds=call.cost_seconds,
                 deadline=deadline,
@@ -287,17 +304,17 @@ class Dispatcher:
 
     def _settle(self, batch: list[_Pending], results: Results, started_at: float, ended_at: float) -> None:
         arrived_at, execution = math.nan, Execution(0.0, 0.0, 0, "")
+        requests = sum([pending.call.count for pending in batch])
         for pending, result in zip(batch, results, strict=True):
             if isinstance(result, CallError):
                 pending.submission.settle(pending.index, result)
             else:
                 if pending.arrived_at != arrived_at:  # the calls of a message share one
                     arrived_at = pending.arrived_at
-                    execution = Execution(started_at - arrived_at, ended_at - started_at, len(batch), self._device.name)
+                    execution = Execution(started_at - arrived_at, ended_at - started_at, requests, self._device.name)
                 pending.submission.settle(pending.index, Success(result, execution))
-        self._observer.batch_computed(
-            batch[0].call.spec.name, len(batch), ended_at - started_at, [started_at - pending.arrived_at for pending in batch]
-        )
+        queued = [(started_at - pending.arrived_at, pending.call.count) for pending in batch]
+        self._observer.batch_computed(batch[0].call.spec.name, requests, ended_at - started_at, queued)
 
     def _settle_expired(self, expired: list[_Pending]) -> None:
         for pending in expired:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from lossd import _twins
+from lossd_server import encode
 from lossd_server.dispatcher import Dispatcher, Submission
 from lossd_server.errors import CallError, ResponseTooLarge
-from lossd_server.outcomes import CALL_BYTES, OUTCOME_BYTES, bare, fill, parse_many, read_call
+from lossd_server.outcomes import CALL_BYTES, OUTCOME_BYTES, bare, parse_many
 from lossd_server.score_stream import ScoreStream
 from lossd_server.series import Evaluation
 from lossd_server.service import Service
@@ -21,14 +21,19 @@ from lossd_server.validate import Call
 
 Write = Callable[[bytes], Awaitable[None]]
 
-_ScoreBatchResponse: Final = _twins.twin("ScoreBatchResponse")
+_OUTCOMES: Final = b"\x0a"  # ScoreBatchResponse.outcomes = 1
 
 
 class EvaluationService:
     """See the module. Belongs to one event loop. Every failure of an RPC is a CallError."""
 
     def __init__(
-        self, service: Service, dispatcher: Dispatcher, *, max_response_bytes: int, clock: Callable[[], float] = time.monotonic
+        self,
+        service: Service,
+        dispatcher: Dispatcher,
+        *,
+        max_response_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` is the dispatcher's; all deadlines are on it."""
         self._service = service
@@ -44,32 +49,47 @@ class EvaluationService:
         take none: their call is answered RESPONSE_TOO_LARGE, and a smaller one behind it may still fit.
         """
         with self._service.admit(message, caller) as hold:
-            envelopes = parse_many("ScoreBatchRequest", message).calls
-            hold.grow(CALL_BYTES * len(envelopes))
-            submission = Submission(len(envelopes))
-            calls: list[tuple[int, Call]] = []
-            used_bytes = OUTCOME_BYTES * len(envelopes)
-            for index, envelope in enumerate(envelopes):
+            messages = list(parse_many("ScoreBatchRequest", message).calls)
+            hold.grow(CALL_BYTES * len(messages))
+            outcomes: list[bytes] = [b""] * len(messages)
+            units: list[list[int]] = []  # the messages of each call
+            calls: list[Call] = []
+            for indices, call in self._service.reader.read_together(messages):
+                units.append(indices)
+                calls.append(call)
+            together = {index for indices in units for index in indices}
+            used_bytes = OUTCOME_BYTES * len(messages)
+            for index, encoded in enumerate(messages):
+                if index in together:
+                    continue
                 try:
-                    call = read_call(self._service, envelope, caller)
+                    call = self._service.reader.read_call(encoded, caller)
                     answer_bytes = call.answer_bytes
                     if answer_bytes:
                         self._check_room(used_bytes + answer_bytes)
                         hold.grow(answer_bytes)
                         used_bytes += answer_bytes
                 except CallError as error:
-                    submission.settle(index, bare(error))
+                    outcomes[index] = encode.outcome(bare(error))
                 else:
-                    calls.append((index, call))
-            del envelopes
-            self._dispatcher.submit(submission, calls, deadline=deadline, caller=caller)
+                    units.append([index])
+                    calls.append(call)
+            del messages
+            submission = Submission(len(units))
+            self._dispatcher.submit(submission, list(enumerate(calls)), deadline=deadline, caller=caller)
             calls.clear()  # each is let go when it has its outcome
             if not submission.done:
                 try:
                     await submission.wait()
                 finally:
                     self._dispatcher.cancel(submission)
-            return self._encode(submission)
+            for indices, outcome in zip(units, submission.outcomes, strict=True):
+                assert outcome is not None
+                for index, encoded in zip(indices, encode.outcomes(outcome, len(indices)), strict=True):
+                    outcomes[index] = encoded
+            response = encode.repeated(_OUTCOMES, outcomes)
+            self._check_room(len(response))  # errors may be larger
+            return response
 
     async def score_stream(self, read: Read, write: Write, *, deadline: float | None = None, caller: str = "") -> None:
         """ScoreStream: `read` gives the next request message, or None at their end, and `write` sends a response message."""
@@ -115,13 +135,3 @@ class EvaluationService:
                 limit=self._max_response_bytes,
                 actual=nbytes,
             )
-
-    def _encode(self, submission: Submission) -> bytes:
-        response = _ScoreBatchResponse()
-        add = response.outcomes.add
-        for outcome in submission.outcomes:
-            assert outcome is not None
-            fill(add(), outcome)
-        encoded: bytes = response.SerializeToString()
-        self._check_room(len(encoded))  # errors may be larger
-        return encoded

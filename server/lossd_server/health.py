@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 
 from lossd import _twins
+from lossd_server.batch import Answer
 from lossd_server.decode import decode
 from lossd_server.dispatcher import INLINE_BELOW_SECONDS, Dispatcher, Submission, Success
 from lossd_server.errors import CallError, QueueFull
@@ -55,7 +56,7 @@ class Probe:
         outcome = submission.outcomes[0]
         if isinstance(outcome, QueueFull):
             raise outcome
-        if isinstance(outcome, Success) and outcome.answer.value is not None:
+        if isinstance(outcome, Success) and isinstance(outcome.answer, Answer) and outcome.answer.value is not None:
             return math.isclose(outcome.answer.value, math.log(_CLASSES), rel_tol=1e-5)
         _log.error("probe_failed", reason=outcome.reason if isinstance(outcome, CallError) else "")
         return False

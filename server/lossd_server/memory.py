@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from lossd_server.reduce import segment_sums
-from lossd_server.wire import INT64, DType
+from lossd_server.wire import BFLOAT16, INT64, DType
 
 # Tensors are read-only views of the requests' bytes; no kernel writes to its inputs. torch warns of them once a process.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    torch.frombuffer(b"\0", dtype=torch.uint8)
+    torch.from_numpy(np.frombuffer(b"\0", np.uint8))
 
 _TORCH = {
     "float16": torch.float16,
@@ -44,7 +44,7 @@ class Parts(NamedTuple):
 
     dtype: DType
     shape: tuple[int, ...]
-    payloads: Sequence[bytes]
+    payloads: "Sequence[bytes | memoryview]"
 
 
 class Sums(NamedTuple):
@@ -76,16 +76,19 @@ class HostMemory:
 
     def load(self, columns: Mapping[str, Parts], counts: Sequence[int]) -> dict[str, torch.Tensor]:
         """See Memory."""
-        self._starts = _starts(counts)
-        return {
-            name: torch.frombuffer(payloads[0] if len(payloads) == 1 else b"".join(payloads), dtype=_TORCH[dtype.name]).view(shape)
-            for name, (dtype, shape, payloads) in columns.items()
-        }
+        self._counts = counts
+        tensors = {}
+        for name, (dtype, shape, payloads) in columns.items():
+            payload = payloads[0] if len(payloads) == 1 else b"".join(payloads)
+            # By way of numpy, in half the time of torch.frombuffer and view.
+            tensor = torch.from_numpy(np.frombuffer(payload, dtype.numpy).reshape(shape))
+            tensors[name] = tensor.view(torch.bfloat16) if dtype is BFLOAT16 else tensor
+        return tensors
 
     def reduce(self, quantities: Sequence[torch.Tensor], *, keep_values: bool) -> Sums:
         """See Memory."""
-        arrays = [quantity.numpy() for quantity in quantities]
-        return Sums([segment_sums(array, self._starts) for array in arrays], arrays[0] if keep_values else None)
+        sums = [segment_sums(quantity.numpy(), self._counts) for quantity in quantities]
+        return Sums(sums, quantities[0].numpy() if keep_values else None)
 
 
 class StagedMemory:
@@ -127,21 +130,14 @@ class StagedMemory:
         if keep_values:
             packed.append(quantities[0].contiguous().view(torch.uint8))
         back = torch.cat(packed).cpu().numpy()
-        starts, size = _starts(self._chunks), sum(self._chunks) * 8
-        sums = [segment_sums(back[index * size : (index + 1) * size].view(np.float64), starts) for index in range(len(quantities))]
+        size = sum(self._chunks) * 8
+        sums = [segment_sums(back[index * size : (index + 1) * size].view(np.float64), self._chunks) for index in range(len(quantities))]
         return Sums(sums, back[len(quantities) * size :].view(_NUMPY[quantities[0].dtype]) if keep_values else None)
 
 
 def memory_of(device: torch.device) -> Memory:
     """The memory for one thread that computes on this device."""
     return HostMemory() if device.type == "cpu" else StagedMemory(device)
-
-
-def _starts(counts: Sequence[int]) -> NDArray[np.intp]:
-    starts = np.zeros(len(counts), np.intp)
-    if len(counts) > 1:
-        np.cumsum(counts[:-1], out=starts[1:])
-    return starts
 
 
 def _chunk_sums(quantity: torch.Tensor, sizes: torch.Tensor, chunks: int, chunk: int) -> torch.Tensor:

@@ -6,11 +6,17 @@ alone or one of many, so the bits of its sum depend on its own values only.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Up to so many elements are added one by one, which a segment alone makes quicker than a ufunc. The rule looks at the segment's
+# own size, as everything here.
+_SHORT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +30,21 @@ class Statistics:
     ignored_count: int
 
 
-def segment_sums(values: NDArray[Any], starts: NDArray[np.intp]) -> list[float]:
-    """The float64 sum of each segment of 1-D `values`. `starts` are the segments' first indices; no segment is empty."""
+def segment_sums(values: NDArray[Any], counts: Sequence[int]) -> list[float]:
+    """The float64 sum of each segment of 1-D `values`. `counts` are the segments' sizes; none is 0."""
+    if max(counts) <= _SHORT:
+        floats = values.tolist()
+        if len(counts) == 1:
+            return [sum(floats)]
+        ends = list(accumulate(counts))
+        return [sum(floats[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+    starts = np.zeros(len(counts), np.intp)
+    np.cumsum(counts[:-1], out=starts[1:])
     with np.errstate(all="ignore"):
         sums: list[float] = np.add.reduceat(values.astype(np.float64), starts).tolist()
+    for index, count in enumerate(counts):
+        if count <= _SHORT:
+            sums[index] = sum(values[starts[index] : starts[index] + count].tolist())
     return sums
 
 

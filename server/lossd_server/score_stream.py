@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
-from lossd import _twins
+from lossd_server import encode
 from lossd_server.admission import Hold
 from lossd_server.dispatcher import Dispatcher, Outcome, Submission
 from lossd_server.errors import CallError, HyperparameterOutOfRange, IdInUse, Unavailable
-from lossd_server.outcomes import CALL_BYTES, bare, fill, outcome_bytes, parse_many, read_call
+from lossd_server.outcomes import CALL_BYTES, bare, parse_many
 from lossd_server.service import Service, shutting_down
 from lossd_server.stream import Message, Read, Stream
 from lossd_server.validate import Call
@@ -23,7 +23,9 @@ from lossd_server.validate import Call
 # unless one outcome alone is larger.
 MAX_MESSAGE_BYTES: Final = 1 << 20
 
-_ScoreStreamResponse: Final = _twins.twin("ScoreStreamResponse")
+_OUTCOMES: Final = b"\x0a"  # ScoreStreamResponse.outcomes = 1
+_ID: Final = b"\x08"  # StreamOutcome.id = 1
+_OUTCOME: Final = b"\x12"  # StreamOutcome.outcome = 2
 
 # A call: its message, its index there, its id.
 _Entry = tuple[Message, int, int]
@@ -33,7 +35,13 @@ class ScoreStream(Stream):
     """One RPC. An id is in use from its call's arrival until the message that answers it is made, or it is cancelled."""
 
     def __init__(
-        self, service: Service, dispatcher: Dispatcher, *, clock: Callable[[], float], deadline: float | None, caller: str
+        self,
+        service: Service,
+        dispatcher: Dispatcher,
+        *,
+        clock: Callable[[], float],
+        deadline: float | None,
+        caller: str,
     ) -> None:
         super().__init__(service, dispatcher, deadline=deadline, caller=caller)
         self._clock = clock
@@ -87,7 +95,7 @@ class ScoreStream(Stream):
         for index in new:
             stream_call = envelopes[index]
             try:
-                call = read_call(self._service, stream_call.call, self._caller)
+                call = self._service.reader.read_call(stream_call.call, self._caller)
                 if stream_call.HasField("timeout_seconds"):
                     deadline = now + _timeout(stream_call.timeout_seconds)
                     if deadline < (math.inf if self._deadline is None else self._deadline):
@@ -137,7 +145,7 @@ class ScoreStream(Stream):
 
     def _take(self) -> tuple[bytes, list[Message]]:
         """Everything that is settled, as one message (empty: nobody waits for any of it), and the messages of each call."""
-        response = _ScoreStreamResponse()
+        parts: list[bytes] = []
         settled, live = self._settled, self._live
         done: list[Message] = []
         nbytes = 0
@@ -146,17 +154,17 @@ class ScoreStream(Stream):
             message, _, id_ = entry
             answered = live.get(id_) is entry or isinstance(outcome, IdInUse)
             if answered:
-                nbytes += outcome_bytes(outcome)
-                if nbytes > MAX_MESSAGE_BYTES and response.outcomes:
+                encoded = encode.outcome(outcome)
+                part = b"".join((_ID, encode.varint(id_), _OUTCOME, encode.varint(len(encoded)), encoded))
+                nbytes += len(part)
+                if nbytes > MAX_MESSAGE_BYTES and parts:
                     break
-                stream_outcome = response.outcomes.add()
-                stream_outcome.id = id_
-                fill(stream_outcome.outcome, outcome)
+                parts.append(part)
                 if live.get(id_) is entry:
                     del live[id_]
             settled.popleft()
             done.append(message)
-        return response.SerializeToString(), done
+        return encode.repeated(_OUTCOMES, parts), done
 
 
 def _timeout(seconds: float) -> float:

@@ -16,6 +16,7 @@ from lossd._statistics import ExactSum
 from lossd.v1 import options_pb2
 from lossd_server import reduce
 from lossd_server.admission import Hold
+from lossd_server.batch import Answer
 from lossd_server.dispatcher import Dispatcher, Outcome, Submission
 from lossd_server.errors import (
     CallError,
@@ -27,7 +28,7 @@ from lossd_server.errors import (
     TooManySeries,
     ValueOutOfRange,
 )
-from lossd_server.outcomes import CALL_BYTES, bare, parse_many, read_call
+from lossd_server.outcomes import CALL_BYTES, bare, parse_many
 from lossd_server.reduce import Statistics
 from lossd_server.service import Service, shutting_down
 from lossd_server.stream import Message, Read, Stream
@@ -127,7 +128,7 @@ class Evaluation(Stream):
         known = len(self._series)
         for index, envelope in enumerate(envelopes):
             try:
-                call = read_call(self._service, envelope.call, self._caller)
+                call = self._service.reader.read_call(envelope.call, self._caller)
                 series.append(self._find(envelope.series, call))
             except CallError as error:
                 raise _located(error, position, index) from None
@@ -179,6 +180,7 @@ class Evaluation(Stream):
                 self._fail(_located(outcome, position, index))
                 return
             else:
+                assert isinstance(outcome.answer, Answer)
                 series[index].add(outcome.answer.statistics)
                 batch.remaining -= 1
                 del known[index]

@@ -7,7 +7,7 @@ What comes out is a Call that its kernel can compute without harm, whatever it i
 import hashlib
 import math
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lossd.v1 import options_pb2
@@ -48,7 +48,7 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One validated request. Requests with equal keys may be computed together."""
+    """A validated request, or several of equal structure. Calls with equal keys may be computed together."""
 
     spec: LossSpec
     key: Hashable
@@ -59,15 +59,44 @@ class Call:
     nbytes: int  # of its tensors
     elements: int  # of its largest column, or of its larger working memory
     cost_seconds: float  # estimated, one thread of a CPU
+    # Requests of equal structure and reduction that are laid out as one: their tensors follow each other in the columns, and
+    # `nbytes`, `elements` and `cost_seconds` are those of all of them.
+    count: int = 1
 
     @property
     def values_count(self) -> int:
-        """Elements of the unreduced loss."""
+        """Elements of the unreduced loss, of all requests together."""
         return self.arrangement.rows * self.arrangement.values_per_row
+
+    def parts(self) -> "list[Call]":
+        """Its requests, each in a call of its own."""
+        if self.count == 1:
+            return [self]
+        arrangement, count = self.arrangement, self.count
+        rows = arrangement.rows // count
+
+        def part(index: int) -> Call:
+            columns = {}
+            for name, column in arrangement.columns.items():
+                width = len(column.payload) // count
+                shape = (column.shape[0] // count, *column.shape[1:])
+                columns[name] = Array(column.dtype, shape, column.payload[index * width : (index + 1) * width])
+            denominator, ignored = arrangement.mean_denominator, arrangement.ignored_count
+            alone = replace(
+                arrangement,
+                columns=columns,
+                rows=rows,
+                mean_denominator=denominator[index] if isinstance(denominator, list) else denominator,
+                ignored_count=ignored[index] if isinstance(ignored, list) else ignored,
+            )
+            sizes = {name: getattr(self, name) // count for name in ("nbytes", "elements")}
+            return replace(self, arrangement=alone, count=1, cost_seconds=self.cost_seconds / count, **sizes)
+
+        return [part(index) for index in range(count)]
 
     @property
     def answer_bytes(self) -> int:
-        """Of the unreduced values, where they are the answer."""
+        """Of the unreduced values, where they are the answer, of all requests together."""
         return self.values_count * (8 if self.double else 4) if self.reduction == NONE else 0
 
 
@@ -87,6 +116,8 @@ def validate(spec: LossSpec, arguments: Arguments, limits: Limits) -> Call:
     reduction = _check_reduction(spec, arguments.get("reduction", UNSPECIFIED))
 
     arrangement = spec.arrange(arguments)
+    if spec.inspect is not None:
+        spec.inspect(arguments, arrangement, 1)
     params.update(arrangement.params)
     columns = arrangement.columns.values()
     elements = max([column.size for column in columns], default=0)
@@ -203,5 +234,5 @@ def _key(spec: LossSpec, arrangement: Arrangement, params: dict[str, Any], doubl
     return (spec.rpc, double, columns, tuple(params.values()), shared, arrangement.affinity)
 
 
-def _digest(payload: bytes) -> bytes:
-    return payload if len(payload) <= _DIGEST_ABOVE else hashlib.blake2b(payload, digest_size=32).digest()
+def _digest(payload: bytes | memoryview) -> bytes:
+    return bytes(payload) if len(payload) <= _DIGEST_ABOVE else hashlib.blake2b(payload, digest_size=32).digest()

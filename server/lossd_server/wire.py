@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lossd import _twins
 from lossd_server.errors import ShapeMismatch, TensorByteLengthMismatch, TensorMissing
 
 MAX_RANK = 8
@@ -52,7 +51,7 @@ class Array:
 
     __slots__ = ("_values", "dtype", "payload", "shape")
 
-    def __init__(self, dtype: DType, shape: tuple[int, ...], payload: bytes) -> None:
+    def __init__(self, dtype: DType, shape: tuple[int, ...], payload: "bytes | memoryview") -> None:
         self.dtype = dtype
         self.shape = shape
         self.payload = payload
@@ -129,15 +128,3 @@ def decode_tensor(message: Any, field: str, *, public: bool = False) -> Array:
             f"shape {list(shape)} of {dtype.name} takes {expected_bytes} bytes, but the payload has {len(payload)} bytes",
         )
     return Array(dtype, shape, payload)
-
-
-_Tensor: Final = _twins.twin("Tensor")
-_Float32Values: Final = _twins.twin("Float32Values")
-_Float64Values: Final = _twins.twin("Float64Values")
-
-
-def encode_floats(payload: bytes, shape: tuple[int, ...], *, double: bool) -> Any:
-    """The Tensor twin of float32 (or float64) elements."""
-    if double:
-        return _Tensor(shape=shape, float64_values=_Float64Values(values=[payload]))
-    return _Tensor(shape=shape, float32_values=_Float32Values(values=[payload]))

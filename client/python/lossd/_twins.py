@@ -9,7 +9,7 @@ element ever becomes a Python object. Two encodings that protobuf allows need ca
 - an unpacked field, one element per tag: the twin sees no entry; parse again with the public class.
 
 Envelopes go one step further: in LossCall every request is bytes too, so that calls encoded before are put into messages of
-many calls as they are.
+many calls as they are. In records every LossCall is bytes, so that a message of many calls is taken apart without reading them.
 """
 
 from functools import cache
@@ -39,8 +39,8 @@ _Proto = descriptor_pb2.FieldDescriptorProto
 _FIXED_WIDTH = (_Proto.TYPE_FLOAT, _Proto.TYPE_DOUBLE, _Proto.TYPE_SFIXED32, _Proto.TYPE_SFIXED64, _Proto.TYPE_BOOL)
 
 
-def _build_pool(opaque: str = "") -> descriptor_pool.DescriptorPool:
-    """The pool of the twins. In the message named `opaque` members that are messages are read and written as bytes."""
+def _build_pool(opaque_members_of: str = "", opaque: str = "") -> descriptor_pool.DescriptorPool:
+    """The pool of the twins. Messages named `opaque`, and those in a message of the other name, are read and written as bytes."""
     pool = descriptor_pool.DescriptorPool()
     for module in _MODULES:
         file = descriptor_pb2.FileDescriptorProto()
@@ -51,7 +51,7 @@ def _build_pool(opaque: str = "") -> descriptor_pool.DescriptorPool:
                 if field.label == _Proto.LABEL_REPEATED and field.type in _FIXED_WIDTH:
                     field.type = _Proto.TYPE_BYTES
                     field.ClearField("options")
-                elif message.name == opaque and field.type == _Proto.TYPE_MESSAGE:
+                elif field.type == _Proto.TYPE_MESSAGE and (message.name == opaque_members_of or field.type_name == f".lossd.v1.{opaque}"):
                     field.type = _Proto.TYPE_BYTES
                     field.ClearField("type_name")
         pool.Add(file)
@@ -59,7 +59,8 @@ def _build_pool(opaque: str = "") -> descriptor_pool.DescriptorPool:
 
 
 _POOL = _build_pool()
-_ENVELOPES = _build_pool(opaque="LossCall")
+_ENVELOPES = _build_pool(opaque_members_of="LossCall")
+_RECORDS = _build_pool(opaque="LossCall")
 
 
 @cache
@@ -72,6 +73,12 @@ def twin(name: str) -> Any:
 def envelope(name: str) -> Any:
     """The twin class of this message in which the members of LossCall are bytes: encoded requests."""
     return message_factory.GetMessageClass(_ENVELOPES.FindMessageTypeByName(f"lossd.v1.{name}"))
+
+
+@cache
+def records(name: str) -> Any:
+    """The twin class of this message in which every LossCall is bytes."""
+    return message_factory.GetMessageClass(_RECORDS.FindMessageTypeByName(f"lossd.v1.{name}"))
 
 
 @cache

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the losses' `arrange` functions are made of: relations between shapes, and ranges of values.
+"""What the losses' `arrange` and `inspect` functions are made of: relations between shapes, and ranges of values.
 
 Every check looks at one request on the host, raises the InvalidArgument that names the field, and passes over targets once
 and over float inputs only where the definition demands it.
@@ -7,7 +7,7 @@ and over float inputs only where the definition demands it.
 
 import math
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,12 @@ from lossd_server.losses.spec import Arguments, Arrangement
 from lossd_server.wire import Array
 
 Check = Callable[[Arguments], None]
+# Up to so many elements a loop over them is quicker than a ufunc.
+_FEW = 128
+
+_UNSIGNED: dict[int, Literal["B", "I", "Q"]] = {1: "B", 4: "I", 8: "Q"}
+
+Inspect = Callable[[Arguments, Arrangement, int], None]
 
 
 def same_shape(arguments: Arguments, name: str, like: str) -> None:
@@ -117,13 +123,12 @@ def non_negative(name: str) -> Check:
 
 def class_indices(array: Array, field: str, classes: int, ignore_index: int | None = None) -> int:
     """Indices in [0, classes), or ignore_index. Returns how many are ignored."""
-    values = flat(array)
-    if values.size == 0:
+    if array.size == 0:
         return 0
-    unsigned = values.view(values.dtype.str.replace("i", "u")) if values.dtype.kind == "i" else values
     ignorable = ignore_index is not None and 0 <= ignore_index < classes
-    if not ignorable and unsigned.max() < classes:  # one pass: a negative index is a huge unsigned one
+    if not ignorable and _largest_unsigned(array) < classes:  # one pass: a negative index is a huge unsigned one
         return 0
+    values = flat(array)
     ignored = (values == ignore_index) if ignore_index is not None else np.zeros(values.shape, bool)
     bad = ((values < 0) | (values >= classes)) & ~ignored
     if bad.any():
@@ -132,7 +137,24 @@ def class_indices(array: Array, field: str, classes: int, ignore_index: int | No
     return int(np.count_nonzero(ignored))
 
 
-def elementwise(*names: str, broadcast: tuple[str, ...] = (), checks: tuple[Check, ...] = ()) -> Callable[[Arguments], Arrangement]:
+def all_of(*checks: Check) -> Inspect:
+    """An `inspect` that checks values and notes nothing."""
+
+    def inspect(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
+        for check in checks:
+            check(arguments)
+
+    return inspect
+
+
+def _largest_unsigned(array: Array) -> int:
+    code = _UNSIGNED[array.dtype.itemsize]
+    if array.size <= _FEW:
+        return max(memoryview(array.payload).cast(code))
+    return int(np.frombuffer(array.payload, code).max())
+
+
+def elementwise(*names: str, broadcast: tuple[str, ...] = ()) -> Callable[[Arguments], Arrangement]:
     """An `arrange` for losses of aligned elements: tensors of the first one's shape, flattened.
 
     `broadcast` names optional tensors that are expanded to that shape.
@@ -150,8 +172,6 @@ def elementwise(*names: str, broadcast: tuple[str, ...] = (), checks: tuple[Chec
         for name in broadcast:
             if name in arguments:
                 columns[name] = expanded(arguments[name], shape, name).reshaped(size)
-        for check in checks:
-            check(arguments)
         return Arrangement(columns=columns, rows=size, output_shape=shape, batch_extent=shape[0] if shape else 1)
 
     return arrange

@@ -2,6 +2,7 @@
 """NLL, cross entropy and the binary cross entropies."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -11,6 +12,14 @@ from lossd_server.errors import HyperparameterOutOfRange, TargetOutOfRange
 from lossd_server.losses import checks
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Integer, Kind, LossSpec, Real, Tensor
 from lossd_server.wire import Array
+
+# On a CPU torch takes rows that are shorter than a vector of its elements one by one, ten times as long. Further classes of
+# probability 0 make the row whole (tests/bench/few_classes.py); the shortest rows are not worth it.
+_VECTOR = 16
+_SHORT_ROW = 4
+
+# Up to here the whole rows are kept: to make them costs a small batch as much as its loss.
+_KEPT_ROWS = 512
 
 # -- class indices and probabilities
 
@@ -36,13 +45,11 @@ def index_denominator(target: Array, weight: Array | None, ignored: int, ignore_
         return float(weight.values.astype(np.float64)[labels].sum())
 
 
-def arrange_indices(arguments: Arguments, name: str) -> Arrangement:
+def _arrange_indices(arguments: Arguments, name: str) -> Arrangement:
     """Rows of class scores, and one class index for each."""
     column, shape, output_shape = class_rows(arguments)
     target: Array = arguments[name]
     checks.expect_shape(target, output_shape, name, f"input of shape {list(arguments['input'].shape)}")
-    ignore_index = arguments["ignore_index"]
-    ignored = checks.class_indices(target, name, shape[1], ignore_index)
     shared = checks.per_class(arguments, "weight", shape[1])
     return Arrangement(
         columns={"input": column, name: target.reshaped(shape[0], *shape[2:])},
@@ -50,18 +57,40 @@ def arrange_indices(arguments: Arguments, name: str) -> Arrangement:
         output_shape=output_shape,
         values_per_row=math.prod(shape[2:]),
         shared=shared,
-        mean_denominator=index_denominator(target, shared.get("weight"), ignored, ignore_index),
-        ignored_count=ignored,
     )
 
 
+def _inspect_indices(arguments: Arguments, arrangement: Arrangement, name: str, count: int) -> None:
+    target: Array = arguments[name]
+    weight, ignore_index = arrangement.shared.get("weight"), arguments["ignore_index"]
+    ignored = checks.class_indices(target, name, arrangement.columns["input"].shape[1], ignore_index)
+    if count == 1:
+        arrangement.mean_denominator = index_denominator(target, weight, ignored, ignore_index)
+        arrangement.ignored_count = ignored
+    elif ignored or weight is not None:
+        size = target.size // count
+        width = size * target.dtype.itemsize
+        each = [Array(target.dtype, (size,), target.payload[start : start + width]) for start in range(0, len(target.payload), width)]
+        counts = [int(np.count_nonzero(part.values == ignore_index)) for part in each] if ignored else [0] * count
+        arrangement.mean_denominator = [
+            index_denominator(part, weight, number, ignore_index) for part, number in zip(each, counts, strict=True)
+        ]
+        arrangement.ignored_count = counts
+    else:
+        arrangement.mean_denominator, arrangement.ignored_count = None, 0
+
+
 def _arrange_nll(arguments: Arguments) -> Arrangement:
-    return arrange_indices(arguments, "target")
+    return _arrange_indices(arguments, "target")
+
+
+def _inspect_nll(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
+    _inspect_indices(arguments, arrangement, "target", count)
 
 
 def _arrange_cross_entropy(arguments: Arguments) -> Arrangement:
     if "class_probabilities" not in arguments:
-        arrangement = arrange_indices(arguments, "class_indices")
+        arrangement = _arrange_indices(arguments, "class_indices")
     else:
         if "ignore_index" in arguments.given:
             raise HyperparameterOutOfRange("ignore_index", "goes with class_indices only; class_probabilities have none")
@@ -77,9 +106,30 @@ def _arrange_cross_entropy(arguments: Arguments) -> Arrangement:
     return arrangement
 
 
+def _inspect_cross_entropy(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
+    if "class_indices" in arguments:
+        _inspect_indices(arguments, arrangement, "class_indices", count)
+
+
 def nll_loss(input: torch.Tensor, target: torch.Tensor, ignore_index: int, weight: torch.Tensor | None = None) -> torch.Tensor:
     """-w[y] x[y]; ignored targets are 0. torch.nn.functional.nll_loss."""
     return F.nll_loss(input, target, weight, ignore_index=ignore_index, reduction="none")
+
+
+def _whole_rows(input: torch.Tensor) -> torch.Tensor:
+    """Rows of _VECTOR classes; the tensor is good until the next call."""
+    rows, classes = input.shape
+    if rows > _KEPT_ROWS:
+        return F.pad(input, (0, _VECTOR - classes), value=-math.inf)
+    whole, part = _kept_rows(rows, classes, input.dtype)
+    part.copy_(input)
+    return whole
+
+
+@lru_cache(maxsize=64)
+def _kept_rows(rows: int, classes: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    whole = torch.full((rows, _VECTOR), -math.inf, dtype=dtype)
+    return whole, whole[:, :classes]
 
 
 def cross_entropy(
@@ -97,6 +147,9 @@ def cross_entropy(
     if class_probabilities is not None:
         return F.cross_entropy(input, class_probabilities, weight, label_smoothing=label_smoothing, reduction="none")
     assert class_indices is not None
+    if input.ndim == 2 and _SHORT_ROW < input.shape[1] < _VECTOR and not label_smoothing and input.device.type == "cpu":
+        weight = None if weight is None else F.pad(weight, (0, _VECTOR - input.shape[1]))
+        input = _whole_rows(input)
     return F.cross_entropy(input, class_indices, weight, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction="none")
 
 
@@ -127,6 +180,7 @@ SPECS = (
         arguments={"input": _FLOAT, "target": Tensor(Kind.INDEX), "weight": _PER_CLASS, "ignore_index": Integer(-100)},
         coalescing=Coalescing.ROWS,
         arrange=_arrange_nll,
+        inspect=_inspect_nll,
         kernel=nll_loss,
     ),
     LossSpec(
@@ -143,6 +197,7 @@ SPECS = (
         one_of=(("class_indices", "class_probabilities"),),
         coalescing=Coalescing.ROWS,
         arrange=_arrange_cross_entropy,
+        inspect=_inspect_cross_entropy,
         kernel=cross_entropy,
     ),
     LossSpec(
@@ -150,12 +205,8 @@ SPECS = (
         rpc="BceLoss",
         arguments={"input": _FLOAT, "target": _REAL, "weight": _OPTIONAL_REAL},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise(
-            "input",
-            "target",
-            broadcast=("weight",),
-            checks=(checks.unit_interval("input"), checks.unit_interval("target", TargetOutOfRange)),
-        ),
+        arrange=checks.elementwise("input", "target", broadcast=("weight",)),
+        inspect=checks.all_of(checks.unit_interval("input"), checks.unit_interval("target", TargetOutOfRange)),
         kernel=binary_cross_entropy,
     ),
     LossSpec(

@@ -48,6 +48,11 @@ def _rates(arguments: Arguments) -> None:
         checks.non_negative("input")(arguments)
 
 
+def _variances(arguments: Arguments) -> None:
+    if "variance_values" in arguments:
+        checks.non_negative("variance_values")(arguments)
+
+
 _gaussian_pair = checks.elementwise("input", "target")
 
 
@@ -55,7 +60,6 @@ def _arrange_gaussian(arguments: Arguments) -> Arrangement:
     arrangement = _gaussian_pair(arguments)
     if "variance_values" in arguments:
         variance = _expanded_variance(arguments["variance_values"], arguments["input"].shape)
-        checks.non_negative("variance_values")(arguments)
         arrangement.columns["variance_values"] = variance.reshaped(arrangement.rows)
     elif arguments["variance_scalar"] < 0:
         raise ValueOutOfRange("variance_scalar", f"is {arguments['variance_scalar']}; it must be >= 0")
@@ -94,7 +98,8 @@ SPECS = (
         rpc="PoissonNllLoss",
         arguments={**_PAIR, "log_input": Flag(True), "full": Flag(), "eps": Real(1e-8, above=0.0)},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", "target", checks=(_rates,)),
+        arrange=checks.elementwise("input", "target"),
+        inspect=checks.all_of(_rates),
         kernel=poisson_nll_loss,
         nanoseconds_per_operation=5.0,
     ),
@@ -111,6 +116,7 @@ SPECS = (
         one_of=(("variance_values", "variance_scalar"),),
         coalescing=Coalescing.ELEMENTS,
         arrange=_arrange_gaussian,
+        inspect=checks.all_of(_variances),
         kernel=gaussian_nll_loss,
         nanoseconds_per_operation=4.0,
     ),

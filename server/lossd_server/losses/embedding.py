@@ -84,7 +84,7 @@ def _arrange_rows(arguments: Arguments, first: str, *others: str) -> Arrangement
     return Arrangement(columns=columns, rows=count, output_shape=output_shape)
 
 
-_plus_minus_one = checks.plus_minus_one()
+_signs = checks.all_of(checks.plus_minus_one())
 
 
 def _arrange_cosine(arguments: Arguments) -> Arrangement:
@@ -92,7 +92,6 @@ def _arrange_cosine(arguments: Arguments) -> Arrangement:
     arrangement = _arrange_rows(arguments, "input1", "input2")
     target = arguments["target"]
     checks.expect_shape(target, arrangement.output_shape, "target", f"input1 of shape {list(arguments['input1'].shape)}")
-    _plus_minus_one(arguments)
     arrangement.columns["target"] = target.reshaped(arrangement.rows)
     return arrangement
 
@@ -135,7 +134,8 @@ SPECS = (
         rpc="MarginRankingLoss",
         arguments={"input1": _FLOAT, "input2": _FLOAT, "target": _REAL, "margin": Real(0.0)},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input1", "input2", "target", checks=(_plus_minus_one,)),
+        arrange=checks.elementwise("input1", "input2", "target"),
+        inspect=_signs,
         kernel=margin_ranking_loss,
         nanoseconds_per_operation=2.5,
     ),
@@ -144,7 +144,8 @@ SPECS = (
         rpc="HingeEmbeddingLoss",
         arguments={"input": _FLOAT, "target": _REAL, "margin": Real(1.0)},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", "target", checks=(_plus_minus_one,)),
+        arrange=checks.elementwise("input", "target"),
+        inspect=_signs,
         kernel=hinge_embedding_loss,
         nanoseconds_per_operation=8.0,
     ),
@@ -154,6 +155,7 @@ SPECS = (
         arguments={"input1": _FLOAT, "input2": _FLOAT, "target": _REAL, "margin": Real(0.0)},
         coalescing=Coalescing.ROWS,
         arrange=_arrange_cosine,
+        inspect=_signs,
         kernel=cosine_embedding_loss,
         nanoseconds_per_operation=2.0,
     ),

@@ -58,10 +58,13 @@ def _arrange_multi_margin(arguments: Arguments) -> Arrangement:
     arrangement = _arrange_scores(arguments)
     target, classes = arguments["target"], arguments["input"].shape[-1]
     checks.expect_shape(target, arrangement.output_shape, "target", f"input of shape {list(arguments['input'].shape)}")
-    checks.class_indices(target, "target", classes)
     arrangement.columns["target"] = target.reshaped(arrangement.rows)
     arrangement.shared = checks.per_class(arguments, "weight", classes)
     return arrangement
+
+
+def _inspect_multi_margin(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
+    checks.class_indices(arguments["target"], "target", arrangement.columns["input"].shape[1])
 
 
 def _arrange_multilabel_margin(arguments: Arguments) -> Arrangement:
@@ -109,7 +112,8 @@ SPECS = (
         rpc="SoftMarginLoss",
         arguments={"input": _FLOAT, "target": _REAL},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", "target", checks=(checks.plus_minus_one(),)),
+        arrange=checks.elementwise("input", "target"),
+        inspect=checks.all_of(checks.plus_minus_one()),
         kernel=soft_margin_loss,
         nanoseconds_per_operation=4.0,
     ),
@@ -125,6 +129,7 @@ SPECS = (
         },
         coalescing=Coalescing.ROWS,
         arrange=_arrange_multi_margin,
+        inspect=_inspect_multi_margin,
         kernel=multi_margin_loss,
         nanoseconds_per_operation=4.0,
     ),
@@ -134,6 +139,7 @@ SPECS = (
         arguments={"input": _FLOAT, "target": _INDEX},
         coalescing=Coalescing.ROWS,
         arrange=_arrange_multilabel_margin,
+        arranged_by_shape=False,
         kernel=multilabel_margin_loss,
         nanoseconds_per_operation=0.05,
     ),

@@ -151,6 +151,7 @@ SPECS = (
         one_of=(("padded_targets", "concatenated_targets"),),
         coalescing=Coalescing.PADDED,
         arrange=_arrange,
+        arranged_by_shape=False,
         kernel=ctc_loss,
         merge=merge,
         nanoseconds_per_operation=0.035,

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record types of a loss. A loss is one LossSpec: data, plus three small functions.
+"""The record types of a loss. A loss is one LossSpec: data, plus a few small functions.
 
-`arrange` runs on the host for each request alone: it relates the shapes, checks the values and lays the tensors out as
-columns. `kernel` runs on the device for many requests at once: it is pure, gets the concatenated columns and returns the
-unreduced loss. Everything in between (concatenate, reduce, split, encode) is generic.
+`arrange` runs on the host for each request alone: it relates the shapes and lays the tensors out as columns. `inspect` then
+looks at the values: it checks them and notes what follows from them. `kernel` runs on the device for many requests at once: it
+is pure, gets the concatenated columns and returns the unreduced loss. Everything in between (concatenate, reduce, split,
+encode) is generic.
 """
 
 import math
@@ -108,9 +109,10 @@ class Arrangement:
     values_per_row: int = 1
     shared: dict[str, Array] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
-    # MEAN's denominator where it is known on the host; None: the element count, or what the kernel says.
-    mean_denominator: float | None = None
-    ignored_count: int = 0
+    # MEAN's denominator where it is known on the host; None: the element count, or what the kernel says. A list has one for each
+    # request, where several of equal structure are laid out as one.
+    mean_denominator: float | list[float] | None = None
+    ignored_count: int | list[int] = 0
     # First extent of the request, for BATCH_MEAN; 1 for a 0-d input, which torch does not divide.
     batch_extent: int = 1
     # Working memory, in elements of the compute dtype, beyond the usual three times the largest column.
@@ -150,6 +152,11 @@ class LossSpec:
     coalescing: Coalescing
     arrange: "Callable[[Arguments], Arrangement]"
     kernel: "Callable[..., torch.Tensor | Unreduced]"
+    # (arguments, arrangement, count): checks the values, whatever their shapes, and notes what follows from them in the
+    # arrangement, for each of `count` requests whose tensors follow each other. None: any values will do.
+    inspect: "Callable[[Arguments, Arrangement, int], None] | None" = None
+    # Whether `arrange` looks at shapes and hyper-parameters only. Where it looks at values too, no request is like another.
+    arranged_by_shape: bool = True
     # Members of a oneof, of which one must be set.
     one_of: tuple[tuple[str, ...], ...] = ()
     batch_mean: bool = False

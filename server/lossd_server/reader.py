@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encoded requests -> validated calls: parse, decode and validate, or recognise the structure of an earlier request."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+
+from lossd import _twins
+from lossd.v1 import evaluation_service_pb2
+from lossd_server.decode import decode, parse
+from lossd_server.errors import CallError, MessageMalformed, TensorMissing
+from lossd_server.losses import LOSSES
+from lossd_server.losses.spec import LossSpec
+from lossd_server.structure import Structures
+from lossd_server.unexpected import unexpected
+from lossd_server.validate import Call, Limits, validate
+
+# A request of a LossCall by the member that holds it.
+_SPECS: Final = {
+    field.name: LOSSES[field.message_type.name.removesuffix("Request")]
+    for field in evaluation_service_pb2.LossCall.DESCRIPTOR.fields
+    if field.message_type
+}
+_LOSS_CALL: Final = _twins.twin("LossCall").DESCRIPTOR
+_REQUESTS: Final = {spec.rpc: _twins.twin(f"{spec.rpc}Request").DESCRIPTOR for spec in LOSSES.values()}
+
+# Calls of one message that are read as one: enough to leave little to each, few enough not to keep others waiting for long.
+_MAX_TOGETHER: Final = 256
+_MAX_TOGETHER_BYTES: Final = 1 << 20
+
+
+class Reader:
+    """Requests of LossService and LossCalls, given as bytes. Belongs to one event loop."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._structures = Structures()
+
+    def read(self, spec: LossSpec, message: bytes) -> Call:
+        """The call of an encoded request. Raises CallError."""
+        structure = self._structures.find(spec.rpc, message)
+        call = None if structure is None else structure.call(message)
+        if call is None:
+            arguments, call = self._validate(spec, message)
+            if structure is None:
+                self._structures.learn(spec.rpc, _REQUESTS[spec.rpc], "", message, arguments, call)
+        return call
+
+    def read_call(self, message: bytes, caller: str = "") -> Call:
+        """The call of an encoded LossCall. Raises CallError, as the unary method would, and nothing else."""
+        structure = self._structures.find(None, message)
+        call = None if structure is None else structure.call(message)
+        if call is None:
+            try:
+                envelope = _twins.envelope("LossCall").FromString(message)
+            except DecodeError:
+                raise MessageMalformed("", "the bytes are not a lossd.v1.LossCall") from None
+            member = envelope.WhichOneof("request")
+            if member is None:
+                raise TensorMissing("request", "is required: the request of one of the losses that this server has")
+            spec = _SPECS[member]
+            try:
+                arguments, call = self._validate(spec, getattr(envelope, member))
+            except CallError:
+                raise
+            except Exception as error:  # noqa: BLE001 - it must not be the end of the calls beside it
+                raise unexpected(spec.rpc, caller, error) from None
+            if structure is None:
+                self._structures.learn(None, _LOSS_CALL, f"{member}.", message, arguments, call)
+        return call
+
+    def read_together(self, messages: Sequence[bytes]) -> Iterator[tuple[list[int], Call]]:
+        """Those of the encoded LossCalls that can be read as one, in one call each time, with their indices.
+
+        A message that is not among them has to be read by itself, if only to find out what is wrong with it.
+        """
+        by_length: dict[int, list[int]] = {}
+        for index, message in enumerate(messages):
+            by_length.setdefault(len(message), []).append(index)
+        for length, indices in by_length.items():
+            most = min(_MAX_TOGETHER, _MAX_TOGETHER_BYTES // max(1, length))
+            for structure in self._structures.of_length(None, length):
+                rest: list[int] = []
+                for start in range(0, len(indices), max(1, most)):
+                    chosen = indices[start : start + most]
+                    if len(chosen) < 2:
+                        continue
+                    matching, call = structure.calls([messages[index] for index in chosen])
+                    if call is not None:
+                        yield [index for index, fits in zip(chosen, matching, strict=True) if fits], call
+                    rest += [index for index, fits in zip(chosen, matching, strict=True) if not fits]
+                indices = rest
+
+    # Implementation details follow.
+
+    def _validate(self, spec: LossSpec, message: bytes) -> tuple[Any, Call]:
+        name = f"{spec.rpc}Request"
+        arguments = decode(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
+        return arguments, validate(spec, arguments, self._limits)
