@@ -79,18 +79,17 @@ class Reader:
         for index, message in enumerate(messages):
             by_length.setdefault(len(message), []).append(index)
         for length, indices in by_length.items():
-            most = min(_MAX_TOGETHER, _MAX_TOGETHER_BYTES // max(1, length))
+            most = max(1, min(_MAX_TOGETHER, _MAX_TOGETHER_BYTES // max(1, length)))
             for structure in self._structures.of_length(None, length):
-                rest: list[int] = []
-                for start in range(0, len(indices), max(1, most)):
+                left: list[int] = []
+                for start in range(0, 0 if structure.unreduced else len(indices), most):
                     chosen = indices[start : start + most]
-                    if len(chosen) < 2:
-                        continue
                     matching, call = structure.calls([messages[index] for index in chosen])
+                    found = [index for index, matches in zip(chosen, matching, strict=True) if matches]
                     if call is not None:
-                        yield [index for index, fits in zip(chosen, matching, strict=True) if fits], call
-                    rest += [index for index, fits in zip(chosen, matching, strict=True) if not fits]
-                indices = rest
+                        yield found, call
+                    left += [index for index, matches in zip(chosen, matching, strict=True) if not matches]
+                indices = indices if structure.unreduced else left
 
     # Implementation details follow.
 

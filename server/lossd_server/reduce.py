@@ -35,16 +35,16 @@ def segment_sums(values: NDArray[Any], counts: Sequence[int]) -> list[float]:
     if max(counts) <= _SHORT:
         floats = values.tolist()
         if len(counts) == 1:
-            return [sum(floats)]
+            return [sum(floats, -0.0)]
         ends = list(accumulate(counts))
-        return [sum(floats[end - count : end]) for end, count in zip(ends, counts, strict=True)]
+        return [sum(floats[end - count : end], -0.0) for end, count in zip(ends, counts, strict=True)]
     starts = np.zeros(len(counts), np.intp)
     np.cumsum(counts[:-1], out=starts[1:])
     with np.errstate(all="ignore"):
         sums: list[float] = np.add.reduceat(values.astype(np.float64), starts).tolist()
     for index, count in enumerate(counts):
         if count <= _SHORT:
-            sums[index] = sum(values[starts[index] : starts[index] + count].tolist())
+            sums[index] = sum(values[starts[index] : starts[index] + count].tolist(), -0.0)
     return sums
 
 

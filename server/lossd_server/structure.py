@@ -15,7 +15,7 @@ import numpy as np
 from lossd_server.layout import Layout, layout_of, payload_spans
 from lossd_server.losses.checks import finite
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing
-from lossd_server.validate import Call
+from lossd_server.validate import NONE, Call
 from lossd_server.wire import Array, DType
 
 # Payloads of longer messages are not copied, but looked at where they are.
@@ -45,6 +45,11 @@ class Structure:
         names = {column.name for column in columns}
         self._others = Arguments({name: value for name, value in arguments.items() if name not in names})
         self._finite = [c.name for c in columns if c.dtype.kind == "f"] if arguments.get("reject_non_finite") else []
+
+    @property
+    def unreduced(self) -> bool:
+        """Whether its requests are for values, of which each has an own answer."""
+        return self._call.reduction == NONE
 
     def call(self, message: bytes) -> Call | None:
         """The call of a message that matches the layout. None where its values are wrong."""
