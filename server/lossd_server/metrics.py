@@ -58,19 +58,17 @@ class Metrics(Collector):
         self._batches = dict.fromkeys(_REASONS, 0)
         self._batch_calls: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(_CALLS))
         self._compute_seconds: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(_COMPUTE_SECONDS))
-        self._gauges: list[tuple[str, str, Callable[[], int]]] = []
+        self._queued_calls = self._queued_bytes = self._in_flight_bytes = _nothing
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
     def watch_queue(self, queued_calls: Callable[[], int], queued_bytes: Callable[[], int]) -> None:
         """Reads the queue's gauges from the queue, at every scrape."""
-        self._gauges.append(("lossd_queue_calls", "Calls that wait for the device.", queued_calls))
-        self._gauges.append(("lossd_queue_bytes", "Bytes of the calls that wait.", queued_bytes))
+        self._queued_calls, self._queued_bytes = queued_calls, queued_bytes
 
     def watch_in_flight(self, in_flight_bytes: Callable[[], int]) -> None:
         """Reads the gauge from the admission, at every scrape."""
-        text = "Bytes of requests between arrival and answer, answers included."
-        self._gauges.append(("lossd_in_flight_bytes", text, in_flight_bytes))
+        self._in_flight_bytes = in_flight_bytes
 
     def rpc(self, kind: str, service: str, method: str) -> Callable[[str, float], None]:
         """A function (status code, seconds) to call at the end of every RPC of this method."""
@@ -112,8 +110,10 @@ class Metrics(Collector):
         for names, count in self._caller_rpcs.copy().items():
             callers.add_metric(names, count)
         yield callers
-        for name, text, value in self._gauges:
-            yield GaugeMetricFamily(name, text, value())
+        yield GaugeMetricFamily("lossd_queue_calls", "Calls that wait for the device.", self._queued_calls())
+        yield GaugeMetricFamily("lossd_queue_bytes", "Bytes of the calls that wait.", self._queued_bytes())
+        text = "Bytes of requests between arrival and answer, answers included."
+        yield GaugeMetricFamily("lossd_in_flight_bytes", text, self._in_flight_bytes())
         text = "From a call's arrival in the queue to the start of its batch, in seconds."
         yield _family("lossd_queue_seconds", text, (), [((), self._queue_seconds)])
         batches = CounterMetricFamily(
@@ -127,6 +127,10 @@ class Metrics(Collector):
         yield batches
         yield _family("lossd_batch_calls", "Calls in a batch.", ("loss",), _by_loss(self._batch_calls))
         yield _family("lossd_compute_seconds", "Computation of a batch, in seconds.", ("loss",), _by_loss(self._compute_seconds))
+
+
+def _nothing() -> int:
+    return 0
 
 
 def _by_loss(histograms: dict[str, _Histogram]) -> "list[tuple[tuple[str, ...], _Histogram]]":
