@@ -174,6 +174,18 @@ def test_a_worker_that_hangs_does_not_keep_metrics_from_being_read_and_is_killed
         assert [event["pid"] for event in server.events("worker_killed")] == [hung]
 
 
+def test_where_no_worker_can_be_replaced_the_supervisor_gives_up(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.txt"
+    tokens.write_text(f"somebody {'0' * 64}\n")
+    with serving(tmp_path, 2, f"--tokens-file={tokens}") as server:
+        tokens.unlink()
+        for pid in server.worker_pids().values():
+            os.kill(pid, signal.SIGKILL)
+        assert server.process.wait(60) == 1
+        assert server.log.read_text().count("Error: ") == 1
+        assert "Traceback" not in server.log.read_text()
+
+
 def test_a_port_that_is_in_use_is_one_line_and_exit_code_1(server: Serving) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         for address in (server.address, f"127.0.0.1:{taken.getsockname()[1]}"):
