@@ -50,6 +50,11 @@ def test_samples_of_one_name_and_the_same_labels_become_one() -> None:
     }
 
 
+def test_a_collector_may_count_in_integers() -> None:
+    family: scrape.Page = [("calls", "Calls.", "counter", [("calls_total", {}, 2)])]
+    assert samples(scrape.merge([family, family, page(1, [], 0, "mse")]))["calls_total",] == 4
+
+
 def test_merged_metrics_are_exposed_as_a_registrys_own() -> None:
     registry = CollectorRegistry()
     Counter("rpcs_total", "RPCs.", ("code",), registry=registry).labels("OK").inc(2)

@@ -11,6 +11,7 @@ Samples of one name and the same labels become one:
 A page is a list of families as plain values, to be sent as JSON.
 """
 
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -67,4 +68,4 @@ def _rule(kind: str, sample: str) -> Callable[[float, float], float]:
         return min
     if kind in ("info", "stateset") or sample.endswith("_info"):
         return max
-    return float.__add__
+    return operator.add
