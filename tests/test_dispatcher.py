@@ -12,10 +12,11 @@ import pytest
 from lossd_server.batch import Answer
 from lossd_server.coalescer import Coalescer
 from lossd_server.device import Done, Results
-from lossd_server.dispatcher import INLINE_BELOW_SECONDS, OVERHEAD_BYTES, Dispatcher, Submission, Success
+from lossd_server.dispatcher import INLINE_BELOW_SECONDS, OVERHEAD_BYTES, Dispatcher
 from lossd_server.errors import Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
 from lossd_server.metrics import Metrics
 from lossd_server.reduce import Statistics
+from lossd_server.submission import Submission, Success
 from lossd_server.validate import Call
 from requests_of import call_of
 from virtual_time import run

@@ -12,9 +12,9 @@ from lossd.v1 import evaluation_service_pb2 as pb
 from lossd.v1 import response_pb2, tensor_pb2
 from lossd_server import encode, errors
 from lossd_server.batch import Answer, Answers
-from lossd_server.dispatcher import Execution, Success
 from lossd_server.outcomes import OUTCOME_BYTES
 from lossd_server.reduce import Statistics
+from lossd_server.submission import Execution, Success
 
 doubles = st.floats(allow_nan=False)
 counts = st.integers(0, 2**62)

@@ -61,11 +61,11 @@ class Admission:
             self._of_callers[caller] = held
         else:
             self._of_callers.pop(caller, None)
-        self.in_flight_bytes += nbytes
-        if self.in_flight_bytes:
-            self._idle.clear()
-        else:
+        before, self.in_flight_bytes = self.in_flight_bytes, self.in_flight_bytes + nbytes
+        if not self.in_flight_bytes:
             self._idle.set()
+        elif not before:
+            self._idle.clear()
 
 
 class Hold:

@@ -74,22 +74,19 @@ class Device:
     def __init__(self, device: torch.device, *, intra_op_threads: int = 1) -> None:
         self.torch_device = device
         self.name = str(device)
+        self.is_cpu = device.type == "cpu"  # small batches may be computed on the caller's thread
         self._intra_op_threads = intra_op_threads
         self._inline_memory = HostMemory()
+        self._inline_thread = 0
         self._threads_left = 2 if self.is_cpu else 1
         self._is_lost = False
         self._start_thread()
 
-    @property
-    def is_cpu(self) -> bool:
-        """Whether small batches may be computed on the caller's thread."""
-        return self.torch_device.type == "cpu"
-
     def run_inline(self, calls: Sequence[Call]) -> Results:
         """Computes now, on this thread, without intra-op parallelism: its fork and join costs a small batch 100 times its work."""
-        if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)  # of the calling thread
-        if torch.is_grad_enabled():
+        if self._inline_thread != threading.get_ident():
+            self._inline_thread = threading.get_ident()
+            torch.set_num_threads(1)  # of this thread
             torch.set_grad_enabled(False)  # likewise; inference_mode would have to be entered for every batch
         return run(calls, self._inline_memory)
 

@@ -15,14 +15,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
-from lossd_server.batch import Answer, Answers, answer_empty
-from lossd_server.coalescer import Coalescer, Full, Ticket
+from lossd_server.batch import answer_empty
+from lossd_server.coalescer import Coalescer, Full
 from lossd_server.device import Device, Results
 from lossd_server.errors import CallError, Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
+from lossd_server.submission import Execution, Outcome, Submission, Success
 from lossd_server.validate import Call
 
 # A batch whose estimated time is below this stays on the event loop: two thread switches and the fight for the interpreter
@@ -36,56 +37,6 @@ _STUCK_TIMES_ESTIMATE = 20
 _RETRY_AFTER_SECONDS = 0.1
 
 _log = structlog.get_logger("lossd.dispatcher")
-
-
-class Execution(NamedTuple):
-    """How a call was computed: Execution of the schema."""
-
-    queue_seconds: float
-    compute_seconds: float
-    calls_in_batch: int
-    device: str
-
-
-class Success(NamedTuple):
-    """A computed call: an Answer, or Answers where it stands for several requests."""
-
-    answer: Answer | Answers
-    execution: Execution
-
-
-Outcome = Success | CallError
-
-
-class Submission:
-    """The calls of one message, and their outcomes by index. One future serves them all."""
-
-    def __init__(self, count: int, on_outcome: Callable[[int, Outcome], None] | None = None) -> None:
-        self.outcomes: list[Outcome | None] = [None] * count
-        self._remaining = count
-        self._future: asyncio.Future[None] | None = None
-        self._on_outcome = on_outcome
-        self._tickets: dict[int, Ticket[_Pending]] = {}
-
-    def settle(self, index: int, outcome: Outcome) -> None:
-        """The call's one outcome."""
-        self.outcomes[index] = outcome
-        self._remaining -= 1
-        if self._on_outcome is not None:
-            self._on_outcome(index, outcome)
-        if not self._remaining and self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-    @property
-    def done(self) -> bool:
-        """Whether every call has its outcome."""
-        return not self._remaining
-
-    async def wait(self) -> None:
-        """Until every call has its outcome."""
-        if self._remaining:
-            self._future = asyncio.get_running_loop().create_future()
-            await self._future
 
 
 @dataclass(slots=True)
@@ -147,6 +98,22 @@ class Dispatcher:
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
 
+    def compute_now(self, call: Call, deadline: float | None) -> Outcome | None:
+        """The outcome of a call that the queue would hand straight to the device, and that to this thread; None: submit it."""
+        if self._running is not None or self._coalescer.queued_calls or not self._device.is_cpu or self._lost:
+            return None
+        started_at = self._clock()
+        expired = deadline is not None and deadline <= started_at
+        if expired or call.cost_seconds >= INLINE_BELOW_SECONDS or not call.values_count:
+            return None
+        self._observer.batch_started("idle")
+        (result,) = self._device.run_inline([call])
+        compute_seconds = self._clock() - started_at
+        self._observer.batch_computed(call.spec.name, call.count, compute_seconds, ((0.0, call.count),))
+        if isinstance(result, CallError):
+            return result
+        return Success(result, Execution(0.0, compute_seconds, call.count, self._device.name))
+
     def submit(
         self,
         submission: Submission,
@@ -162,11 +129,6 @@ class Dispatcher:
         those of calls that have one of their own, by index.
         """
         now = self._clock()
-        if len(calls) == 1 and not deadlines and self._may_compute_now(calls[0][1], deadline, now):
-            index, call = calls[0]
-            self._observer.batch_started("idle")
-            self._settle([_Pending(submission, index, call, now)], self._device.run_inline([call]), now, self._clock())
-            return
         common_deadline = deadline
         for index, call in calls:
             deadline = deadlines.get(index, common_deadline)
@@ -182,7 +144,7 @@ class Dispatcher:
 
     def cancel(self, submission: Submission, index: int | None = None) -> None:
         """Takes the submission's queued calls out, or that of an index; they are settled as Cancelled. Calls being computed run on."""
-        tickets = submission._tickets
+        tickets = submission.tickets
         for ticket in list(tickets.values()) if index is None else [tickets.get(index)]:
             pending = None if ticket is None else ticket.item
             if pending is not None and self._coalescer.cancel(tickets[pending.index]):
@@ -211,18 +173,6 @@ class Dispatcher:
 
     # Implementation details follow.
 
-    def _may_compute_now(self, call: Call, deadline: float | None, now: float) -> bool:
-        """Whether the queue would hand the call straight to the device, and that to this thread."""
-        return (
-            self._running is None
-            and not self._coalescer.queued_calls
-            and self._device.is_cpu
-            and call.cost_seconds < INLINE_BELOW_SECONDS
-            and call.values_count > 0
-            and (deadline is None or deadline > now)
-            and not self._lost
-        )
-
     def _enqueue(self, pending: _Pending, now: float, deadline: float | None, caller: str) -> None:
         call = pending.call
         try:
@@ -240,7 +190,7 @@ class Dispatcher:
             error = QueueFull("the queue is full; try again later", retry_after_seconds=_RETRY_AFTER_SECONDS)
             pending.submission.settle(pending.index, error)
         else:
-            pending.submission._tickets[pending.index] = ticket
+            pending.submission.tickets[pending.index] = ticket
 
     def _pump(self, now: float, reason: str = "idle") -> None:
         """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""

@@ -13,9 +13,9 @@ import numpy as np
 
 from lossd import _twins
 from lossd_server.batch import Answer
-from lossd_server.dispatcher import Execution, Outcome, Success
 from lossd_server.errors import CallError, InvalidArgument, Unavailable
 from lossd_server.reduce import Statistics
+from lossd_server.submission import Execution, Outcome, Success
 
 _Error: Final = _twins.twin("Error")
 

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from lossd_server import encode
-from lossd_server.dispatcher import Dispatcher, Submission
+from lossd_server.dispatcher import Dispatcher
 from lossd_server.errors import CallError, ResponseTooLarge
 from lossd_server.outcomes import CALL_BYTES, OUTCOME_BYTES, bare, parse_many
 from lossd_server.score_stream import ScoreStream
 from lossd_server.series import Evaluation
 from lossd_server.service import Service
 from lossd_server.stream import Read, Stream
+from lossd_server.submission import Submission
 from lossd_server.validate import Call
 
 Write = Callable[[bytes], Awaitable[None]]

@@ -18,9 +18,10 @@ import structlog
 from lossd import _twins
 from lossd_server.batch import Answer
 from lossd_server.decode import decode
-from lossd_server.dispatcher import INLINE_BELOW_SECONDS, Dispatcher, Submission, Success
+from lossd_server.dispatcher import INLINE_BELOW_SECONDS, Dispatcher
 from lossd_server.errors import CallError, QueueFull
 from lossd_server.losses import LOSSES
+from lossd_server.submission import Submission, Success
 from lossd_server.validate import Limits, validate
 
 LIVENESS = "liveness"

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from lossd_server import encode
 from lossd_server.admission import Hold
-from lossd_server.dispatcher import Dispatcher, Outcome, Submission
+from lossd_server.dispatcher import Dispatcher
 from lossd_server.errors import CallError, HyperparameterOutOfRange, IdInUse, Unavailable
 from lossd_server.outcomes import CALL_BYTES, bare, parse_many
 from lossd_server.service import Service, shutting_down
 from lossd_server.stream import Message, Read, Stream
+from lossd_server.submission import Outcome, Submission
 from lossd_server.validate import Call
 
 # A response message is closed when it has so many bytes, so that any client's limit on messages (4 MiB by default) admits it,

@@ -17,7 +17,7 @@ from lossd.v1 import options_pb2
 from lossd_server import reduce
 from lossd_server.admission import Hold
 from lossd_server.batch import Answer
-from lossd_server.dispatcher import Dispatcher, Outcome, Submission
+from lossd_server.dispatcher import Dispatcher
 from lossd_server.errors import (
     CallError,
     InFlightFull,
@@ -32,6 +32,7 @@ from lossd_server.outcomes import CALL_BYTES, bare, parse_many
 from lossd_server.reduce import Statistics
 from lossd_server.service import Service, shutting_down
 from lossd_server.stream import Message, Read, Stream
+from lossd_server.submission import Outcome, Submission
 from lossd_server.validate import NONE, SUM, Call
 
 MAX_SERIES: Final = 10_000

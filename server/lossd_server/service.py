@@ -11,13 +11,14 @@ from lossd.v1 import loss_service_pb2
 from lossd_server.admission import Admission, Hold
 from lossd_server.batch import Answer
 from lossd_server.decode import parse
-from lossd_server.dispatcher import Dispatcher, Submission, Success
+from lossd_server.dispatcher import Dispatcher
 from lossd_server.encode import response
 from lossd_server.errors import CallError, RequestTooLarge, ShuttingDown
 from lossd_server.losses import LOSSES
 from lossd_server.losses.spec import LossSpec
 from lossd_server.reader import Reader
-from lossd_server.validate import Limits
+from lossd_server.submission import Submission, Success
+from lossd_server.validate import NONE, Limits
 
 Method = Callable[..., Awaitable[bytes]]
 
@@ -46,15 +47,18 @@ class Service:
         """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
         with self.admit(message, caller) as hold:
             call = self.reader.read(spec, message)
-            hold.grow(call.answer_bytes)
-            submission = Submission(1)
-            self._dispatcher.submit(submission, ((0, call),), deadline=deadline, caller=caller)
-            if not submission.done:
-                try:
-                    await submission.wait()
-                finally:
-                    self._dispatcher.cancel(submission)
-            outcome = submission.outcomes[0]
+            if call.reduction == NONE:
+                hold.grow(call.answer_bytes)
+            outcome = self._dispatcher.compute_now(call, deadline)
+            if outcome is None:
+                submission = Submission(1)
+                self._dispatcher.submit(submission, ((0, call),), deadline=deadline, caller=caller)
+                if not submission.done:
+                    try:
+                        await submission.wait()
+                    finally:
+                        self._dispatcher.cancel(submission)
+                outcome = submission.outcomes[0]
             if isinstance(outcome, CallError):
                 raise outcome
             assert isinstance(outcome, Success)

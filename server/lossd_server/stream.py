@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from lossd_server.admission import Hold
-from lossd_server.dispatcher import Dispatcher, Submission
+from lossd_server.dispatcher import Dispatcher
 from lossd_server.service import Service
+from lossd_server.submission import Submission
 
 Read = Callable[[], Awaitable[bytes | None]]  # None: there are no more
 
