@@ -20,8 +20,8 @@ from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.admission import OVERHEAD_BYTES, Admission
 from lossd_server.config import Settings
 from lossd_server.errors import InFlightFull
+from lossd_server.reader import Reader
 from lossd_server.server import Server
-from lossd_server.service import Service
 from lossd_server.tokens import make_token
 
 ALICE, ALICES_LINE = make_token("alice")
@@ -147,7 +147,7 @@ def test_a_failure_of_ours_is_logged_with_its_caller(file: str, monkeypatch: pyt
         raise RuntimeError("with data")
 
     async def story(home: House) -> None:
-        monkeypatch.setattr(Service, "read", broken)
+        monkeypatch.setattr(Reader, "read", broken)
         with capture_logs() as logs, pytest.raises(grpc.aio.AioRpcError):
             await home.losses.MseLoss(square(2).mse_loss, metadata=AS_ALICE)
         await home.stub.ScoreBatch(pb.ScoreBatchRequest(calls=[square(2)]), metadata=AS_BOB)

@@ -86,7 +86,7 @@ class Coalescer(Generic[T]):
     def __init__(
         self,
         *,
-        max_batch_bytes: int = 64 << 20,
+        max_batch_bytes: int = 2 << 20,
         max_batch_elements: int = 16 << 20,
         max_queue_bytes: int = 512 << 20,
     ) -> None:

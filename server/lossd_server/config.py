@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     max_response_bytes: int = Field(64 * _MIB, ge=1, description="Largest response message.")
     max_workspace_bytes: int = Field(4096 * _MIB, ge=1, description="Largest working memory that one request may ask for.")
     max_operations: int = Field(10**12, ge=1, description="Most multiply-adds that one request may ask for.")
-    max_batch_bytes: int = Field(64 * _MIB, ge=1, description="Most bytes of tensors in one batch.")
+    max_batch_bytes: int = Field(2 * _MIB, ge=1, description="Most bytes of tensors in one batch; a larger call is one by itself.")
     max_batch_elements: int = Field(16 * _MIB, ge=1, description="Most elements of the largest tensors in one batch.")
     max_queue_bytes: int = Field(
         512 * _MIB, ge=1, description="Most bytes of tensors that wait, of one caller half; further calls are answered UNAVAILABLE."
