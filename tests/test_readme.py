@@ -122,6 +122,15 @@ def test_metrics() -> None:
     assert {name.removesuffix("_total") for name in listed} == known
 
 
+def test_ratios_are_those_recorded() -> None:
+    recorded = json.loads((ROOT / "tests/bench/results/bench.json").read_text())["ratios"]
+    expected = [
+        (r["ratio"], f"{r['median']:.2f}", r["target"].replace("<=", "≤").replace(">=", "≥"), "yes" if r["holds"] else "no")
+        for r in recorded
+    ]
+    assert [tuple(row) for row in table("How fast it is")] == expected
+
+
 def test_the_layouts_paths_and_links_exist() -> None:
     (layout,) = [block for block in blocks("") if "proto/lossd/v1/" in block]
     paths = [line.split()[0] for line in layout.splitlines() if not line.startswith(" ")]
