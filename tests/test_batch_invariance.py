@@ -43,6 +43,10 @@ each_merging_loss = pytest.mark.parametrize(
     ids=[name for name, loss in SAMPLES.items() if LOSSES[loss.rpc].coalescing is not Coalescing.ALONE],
 )
 threads = pytest.mark.parametrize("threads", [1, 2, 3])
+DEVICES = [
+    "cpu",
+    pytest.param("cuda:0", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]),
+]
 
 
 @contextmanager
@@ -144,10 +148,11 @@ def test_merged_is_alone_beyond_the_grain_of_parallel_work(loss: LossSamples, th
 
 
 @each_merging_loss
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("examples", [2, pytest.param(30, marks=pytest.mark.slow)])
-def test_merged_is_alone_in_staged_memory(loss: LossSamples, examples: int) -> None:
-    """The memory of a GPU, with its own sums, on the CPU."""
-    memory = StagedMemory(torch.device("cpu"))
+def test_merged_is_alone_in_staged_memory(loss: LossSamples, device: str, examples: int) -> None:
+    """The memory of a GPU, with its own sums, on the CPU and where there is a GPU, on that."""
+    memory = StagedMemory(torch.device(device))
 
     @settings(max_examples=examples)
     @given(neighbours(loss.name, NARROW), st.integers(0, 2**32 - 1))

@@ -2,6 +2,7 @@
 """A device and its thread: one bad call harms nobody, and what is lost is said to be lost."""
 
 import dataclasses
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -10,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from lossd.v1 import evaluation_service_pb2
 from lossd_server import device as devices
-from lossd_server.batch import Answer
+from lossd_server.batch import Answer, Answers
 from lossd_server.device import Device, Results
 from lossd_server.errors import CallError, KernelFailure
 from lossd_server.losses import LOSSES
 from lossd_server.memory import HostMemory
-from lossd_server.validate import Call
+from lossd_server.reader import Reader
+from lossd_server.validate import Call, Limits
 from requests_of import call_of
 
 
@@ -98,3 +101,49 @@ def test_a_thread_that_dies_says_so(cpu: Device, monkeypatch: pytest.MonkeyPatch
         assert compute(cpu, calls_of([1])) is None
     assert cpu.rebuild()
     assert compute(cpu, calls_of([1])) is not None
+
+
+def test_of_requests_in_one_call_only_those_that_fail_do(cpu: Device) -> None:
+    reader, spec = Reader(Limits()), kernel_that_chokes_on(13.0, calls_of([0.0]))[0].spec
+    messages = [call.SerializeToString() for call in map(loss_call, [1.0, 13.0, 3.0])]
+    for _ in range(2):
+        reader.read_call(messages[0])
+    ((_, together),) = reader.read_together(messages)
+    results = compute(cpu, [dataclasses.replace(together, spec=spec)])
+    assert results is not None
+    (answers,) = results
+    assert isinstance(answers, Answers)
+    assert [outcome_of(answers.of(index)) for index in range(3)] == [1.0, "KERNEL_FAILURE", 9.0]
+    assert results_of(cpu, [2.0]) == [4.0], "the thread lives"
+
+
+def loss_call(value: float) -> evaluation_service_pb2.LossCall:
+    call = evaluation_service_pb2.LossCall()
+    for tensor, number in ((call.mse_loss.input, value), (call.mse_loss.target, 0.0)):
+        tensor.shape.append(1)
+        tensor.float32_values.values.append(number)
+    return call
+
+
+def results_of(device: Device, inputs: Sequence[float]) -> list[float | str | None]:
+    results = compute(device, calls_of(inputs))
+    assert results is not None
+    return [outcome_of(result) for result in results]  # type: ignore[arg-type]
+
+
+def test_a_device_computes_in_all_its_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at a time, as a GPU, on the CPU: both wait for each other inside their kernels."""
+    monkeypatch.setattr(devices, "_CPU_SLOTS", 2)
+    meeting = threading.Barrier(2, timeout=30)
+
+    def kernel(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        meeting.wait()
+        return (input - target) ** 2
+
+    device = Device(torch.device("cpu"))
+    spec = dataclasses.replace(LOSSES["MseLoss"], kernel=kernel)
+    futures: list[Future[Results | None]] = [Future(), Future()]
+    for future, value in zip(futures, (2.0, 3.0), strict=True):
+        device.start([dataclasses.replace(call, spec=spec) for call in calls_of([value])], future.set_result)
+    assert [outcome_of(result) for future in futures for result in future.result(30) or ()] == [4.0, 9.0]
+    device.close()

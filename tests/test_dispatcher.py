@@ -33,6 +33,7 @@ class FakeDevice:
 
     name = "fake"
     is_cpu = True
+    slots = 1
 
     def __init__(self, replacements: int = 1) -> None:
         self.batches: list[Sequence[Call]] = []
@@ -87,14 +88,14 @@ class Observer:
 class House:
     """A dispatcher and everything around it."""
 
-    def __init__(self, *, replacements: int = 1, **limits: int) -> None:
+    def __init__(self, *, replacements: int = 1, device: Any = None, **limits: int) -> None:
         self.loop = asyncio.get_running_loop()
-        self.device = FakeDevice(replacements)
+        self.device = device or FakeDevice(replacements)
         self.observer = Observer()
         self.lost: list[bool] = []
         self.dispatcher = Dispatcher(
             Coalescer(**limits),
-            self.device,  # type: ignore[arg-type]
+            self.device,
             self.observer,
             clock=self.loop.time,
             stuck_batch_seconds=60.0,
@@ -428,3 +429,53 @@ async def test_without_a_device_everything_queued_fails_and_so_does_all_that_com
     assert errors(queued) == [DeviceUnavailable, DeviceUnavailable]
     assert errors(house.submit(make_call())) == [DeviceUnavailable]
     await house.dispatcher.drained()
+
+
+class FakeGpu(FakeDevice):
+    """Takes two batches at a time, and finishes them in any order."""
+
+    is_cpu = False
+    slots = 2
+
+    def __init__(self) -> None:
+        super().__init__(replacements=0)
+        self.running: list[tuple[Sequence[Call], Done]] = []
+
+    def start(self, calls: Sequence[Call], done: Done) -> None:
+        assert len(self.running) < self.slots
+        self.running.append((calls, done))
+
+    def complete(self, index: int, *, lost: bool = False) -> None:
+        calls, done = self.running.pop(index)
+        done(None if lost else self._results(calls))
+
+
+@in_virtual_time
+async def test_a_device_with_two_slots_takes_the_next_batch_while_one_runs() -> None:
+    house = House(device=FakeGpu())
+    first, second = house.submit(make_call(1)), house.submit(make_call(2))
+    third, fourth = house.submit(make_call(3)), house.submit(make_call(4))
+    assert [len(calls) for calls, _ in house.device.running] == [1, 1]
+    house.device.complete(1)
+    await asyncio.sleep(0)
+    assert (first.done, values(second)) == (False, [2.0])
+    assert [len(calls) for calls, _ in house.device.running] == [1, 2], "what had gathered meanwhile goes together"
+    house.device.complete(0)
+    house.device.complete(0)
+    await asyncio.sleep(0)
+    assert values(first) + values(third) + values(fourth) == [1.0, 3.0, 4.0]
+    await house.dispatcher.drained()
+
+
+@in_virtual_time
+async def test_a_device_that_is_lost_fails_both_its_batches_and_what_is_queued() -> None:
+    house = House(device=FakeGpu())
+    first, second, queued = house.submit(make_call(1)), house.submit(make_call(2)), house.submit(make_call(3))
+    house.device.complete(0, lost=True)
+    await asyncio.sleep(0)
+    assert errors(first) + errors(second) + errors(queued) == [DeviceLost, DeviceLost, DeviceUnavailable]
+    assert house.lost == [False]
+    house.device.complete(0)  # it comes back after all: nobody asks
+    await asyncio.sleep(0)
+    assert errors(house.submit(make_call(4))) == [DeviceUnavailable]
+    await asyncio.sleep(1000)  # nor does a timer

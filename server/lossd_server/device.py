@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A device and its one thread: batches in, one result for each call out.
+"""A device and its threads: batches in, one result for each call out.
 
 Isolation: when a kernel raises for a batch, each of its calls is run once alone, and only those that raise again fail.
 A device is lost when its thread died, when a batch never ends, or when a CUDA context no longer computes. Who waits for the
@@ -24,6 +24,8 @@ Done = Callable[[Results | None], None]  # None: the device was lost
 
 # Above this estimated time on one thread, a batch is worth the fork and join of the intra-op threads (about a millisecond).
 _PARALLEL_ABOVE_SECONDS = 4e-3
+
+_CPU_SLOTS, _GPU_SLOTS = 1, 2
 
 _log = structlog.get_logger("lossd.device")
 
@@ -69,7 +71,11 @@ def check_context(device: torch.device) -> None:
 
 
 class Device:
-    """One device. `run_inline` computes on the caller's thread, `start` on the device's own; never both at a time."""
+    """One device. `run_inline` computes on the caller's thread, `start` on the device's own; never both at a time.
+
+    `slots` batches may be started before the first is done. A GPU has two: each has a thread, memory and stream of its own, so
+    that the next batch is gathered and copied while the last one is computed.
+    """
 
     def __init__(self, device: torch.device, *, intra_op_threads: int = 1) -> None:
         self.torch_device = device
@@ -78,9 +84,10 @@ class Device:
         self._intra_op_threads = intra_op_threads
         self._inline_memory = HostMemory()
         self._inline_thread = 0
-        self._threads_left = 2 if self.is_cpu else 1
+        self.slots = _CPU_SLOTS if self.is_cpu else _GPU_SLOTS
+        self._replacements = 1 if self.is_cpu else 0
         self._is_lost = False
-        self._start_thread()
+        self._start_threads()
 
     def run_inline(self, calls: Sequence[Call]) -> Results:
         """Computes now, on this thread, without intra-op parallelism: its fork and join costs a small batch 100 times its work."""
@@ -91,39 +98,49 @@ class Device:
         return run(calls, self._inline_memory)
 
     def start(self, calls: Sequence[Call], done: Done) -> None:
-        """Computes on the device's thread, which then calls `done`, with None where the device is lost."""
+        """Computes on a thread of the device, which then calls `done`, with None where the device is lost."""
         self._work.put((calls, done))
 
     def rebuild(self) -> bool:
-        """Abandons the thread with whatever it computes, and starts another. False where that is no use: the process must go.
+        """Abandons the threads with whatever they compute, and starts others. False where that is no use: the process must go.
 
-        A thread is replaced once. One that never returns keeps its core and its memory, so a second one would be one too
+        A CPU's thread is replaced once. One that never returns keeps its core and its memory, so a second one would be one too
         many; and a CUDA context that is poisoned or hangs does so for every thread of the process.
         """
-        self._work.put(None)  # should the thread return after all, it ends
-        if not self._threads_left:
+        self._end_threads()  # should they return after all
+        if not self._replacements:
             self._is_lost = True
             return False
-        self._start_thread()
+        self._replacements -= 1
+        self._start_threads()
         return True
 
     def close(self) -> None:
-        """Ends the thread after the work it has, for which it waits unless the device is lost for good."""
-        self._work.put(None)
+        """Ends the threads after the work they have, for which it waits unless the device is lost for good."""
+        self._end_threads()
         if not self._is_lost:
-            self._thread.join()
+            for thread in self._threads:
+                thread.join()
 
     # Implementation details follow.
 
-    def _start_thread(self) -> None:
-        self._threads_left -= 1
+    def _start_threads(self) -> None:
         self._work: queue.SimpleQueue[tuple[Sequence[Call], Done] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._loop, args=(self._work,), name=f"lossd-{self.name}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._loop, args=(self._work,), name=f"lossd-{self.name}", daemon=True) for _ in range(self.slots)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _end_threads(self) -> None:
+        for _ in self._threads:
+            self._work.put(None)
 
     def _loop(self, work: "queue.SimpleQueue[tuple[Sequence[Call], Done] | None]") -> None:
         memory: Memory | None = None
         torch.set_grad_enabled(False)
+        if not self.is_cpu:
+            torch.cuda.set_stream(torch.cuda.Stream(self.torch_device))  # type: ignore[no-untyped-call]  # of this thread
         while (item := work.get()) is not None:
             calls, done = item
             try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The impure shell around the coalescer: clock, wake-ups, the device's thread, and who waits for what.
 
-Everything here runs on the event loop; only Device computes elsewhere. A device computes one batch at a time: while it is
-busy, calls gather in the coalescer. On a CPU a batch that is cheaper than a hop to another thread is computed at once, on
-the loop, together with whatever was decoded by then.
+Everything here runs on the event loop; only Device computes elsewhere. A device takes as many batches at a time as it has
+slots: while they are taken, calls gather in the coalescer. On a CPU a batch that is cheaper than a hop to another thread is
+computed at once, on the loop.
 
 A device is lost when its thread says so or when a batch takes far longer than it may. The calls of that batch fail; a device
 that can be rebuilt goes on with what is queued, and otherwise everything queued fails and so does whatever comes later.
@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -49,11 +49,11 @@ class _Pending:
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """The batch on the device's thread, and the timer that ends our patience."""
+    """A batch on a thread of the device, and the timer that ends our patience."""
 
     batch: list[_Pending]
     started_at: float
-    overdue: asyncio.TimerHandle | None = None
+    overdue: asyncio.TimerHandle = field(init=False)
 
 
 class BatchObserver(Protocol):
@@ -92,7 +92,7 @@ class Dispatcher:
         self._clock = clock
         self._stuck_batch_seconds = stuck_batch_seconds
         self._on_device_lost = on_device_lost
-        self._running: _Running | None = None
+        self._running: set[_Running] = set()
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event = asyncio.Event()
@@ -100,7 +100,7 @@ class Dispatcher:
 
     def compute_now(self, call: Call, deadline: float | None) -> Outcome | None:
         """The outcome of a call that the queue would hand straight to the device, and that to this thread; None: submit it."""
-        if self._running is not None or self._coalescer.queued_calls or not self._device.is_cpu or self._lost:
+        if self._running or self._coalescer.queued_calls or not self._device.is_cpu or self._lost:
             return None
         started_at = self._clock()
         expired = deadline is not None and deadline <= started_at
@@ -194,7 +194,7 @@ class Dispatcher:
 
     def _pump(self, now: float, reason: str = "idle") -> None:
         """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""
-        while self._running is None and self._coalescer.queued_calls:
+        while len(self._running) < self._device.slots and self._coalescer.queued_calls:
             poll = self._coalescer.poll(now)
             self._settle_expired(poll.expired)
             if not poll.batch:
@@ -204,7 +204,7 @@ class Dispatcher:
             self._compute(poll.batch)
             now = self._clock()
         self._arm(now)
-        if self._running is not None or self._coalescer.queued_calls:
+        if self._running or self._coalescer.queued_calls:
             self._idle.clear()
         else:
             self._idle.set()
@@ -215,10 +215,11 @@ class Dispatcher:
         if self._device.is_cpu and sum([call.cost_seconds for call in calls]) < INLINE_BELOW_SECONDS:
             self._settle(batch, self._device.run_inline(calls), started_at, self._clock())
             return
-        self._running = running = _Running(batch, started_at)
         loop = asyncio.get_running_loop()
         patience = max(self._stuck_batch_seconds, _STUCK_TIMES_ESTIMATE * sum([call.cost_seconds for call in calls]))
+        running = _Running(batch, started_at)
         running.overdue = loop.call_later(patience, self._finished, running, None, started_at)
+        self._running.add(running)
 
         def done(results: Results | None) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody waits
@@ -227,25 +228,26 @@ class Dispatcher:
         self._device.start(calls, done)
 
     def _finished(self, running: _Running, results: Results | None, ended_at: float) -> None:
-        if running is not self._running:
+        if running not in self._running:
             return  # the device was given up before it came back
-        assert running.overdue is not None
-        running.overdue.cancel()
-        self._running = None
         if results is None:
-            self._lose(running)
+            self._lose()
         else:
+            self._running.remove(running)
+            running.overdue.cancel()
             self._settle(running.batch, results, running.started_at, ended_at)
         self._pump(self._clock(), "freed")
 
-    def _lose(self, running: _Running) -> None:
-        batch = running.batch
+    def _lose(self) -> None:
         rebuilt = self._device.rebuild()
-        _log.critical("device_lost", device=self._device.name, calls=len(batch), loss=batch[0].call.spec.name, rebuilt=rebuilt)
-        for pending in batch:
-            # A call that was alone may be the cause, and must not be tried elsewhere; of several at most one is.
-            error = DeviceLost(pending.call.spec.rpc) if len(batch) == 1 else _device_unavailable()
-            pending.submission.settle(pending.index, error)
+        lost, self._running = self._running, set()
+        for running in lost:
+            running.overdue.cancel()
+            loss, requests = running.batch[0].call.spec, sum([pending.call.count for pending in running.batch])
+            _log.critical("device_lost", device=self._device.name, calls=requests, loss=loss.name, rebuilt=rebuilt)
+            for pending in running.batch:
+                # A request that was alone may be the cause, and must not be tried elsewhere; of several at most one is.
+                pending.submission.settle(pending.index, DeviceLost(loss.rpc) if requests == 1 else _device_unavailable())
         if not rebuilt:
             self._lost = True
             self.abandon(_device_unavailable)

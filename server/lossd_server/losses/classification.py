@@ -2,6 +2,7 @@
 """NLL, cross entropy and the binary cross entropies."""
 
 import math
+import threading
 from functools import lru_cache
 
 import numpy as np
@@ -117,19 +118,29 @@ def nll_loss(input: torch.Tensor, target: torch.Tensor, ignore_index: int, weigh
 
 
 def _whole_rows(input: torch.Tensor) -> torch.Tensor:
-    """Rows of _VECTOR classes; the tensor is good until the next call."""
+    """Rows of _VECTOR classes; the tensor is good until the next call on this thread."""
     rows, classes = input.shape
     if rows > _KEPT_ROWS:
         return F.pad(input, (0, _VECTOR - classes), value=-math.inf)
-    whole, part = _kept_rows(rows, classes, input.dtype)
+    whole, part = _kept.rows(rows, classes, input.dtype)
     part.copy_(input)
     return whole
 
 
-@lru_cache(maxsize=64)
-def _kept_rows(rows: int, classes: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+def _make_rows(rows: int, classes: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whole rows of impossible classes, and the part of them that takes the input."""
     whole = torch.full((rows, _VECTOR), -math.inf, dtype=dtype)
     return whole, whole[:, :classes]
+
+
+class _Kept(threading.local):
+    """Each thread has its own."""
+
+    def __init__(self) -> None:
+        self.rows = lru_cache(maxsize=64)(_make_rows)
+
+
+_kept = _Kept()
 
 
 def cross_entropy(
