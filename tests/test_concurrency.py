@@ -35,7 +35,7 @@ def test_calls_that_find_the_device_busy_share_batches(monkeypatch: pytest.Monke
         async with lossd.AsyncClient(server.address, timeout=120) as client:
             large = torch.zeros(2000, 1000)
             busy = asyncio.ensure_future(client.mse_loss(large, large))
-            while server._dispatcher._running is None:  # noqa: ASYNC110 - there is no event to wait for
+            while not server._dispatcher._running:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0)
             monkeypatch.setattr(Device, "start", start)
             calls = [asyncio.ensure_future(client.cross_entropy(x, y, return_statistics=True)) for x, y in zip(logits, labels, strict=True)]
@@ -47,7 +47,7 @@ def test_calls_that_find_the_device_busy_share_batches(monkeypatch: pytest.Monke
         await server.stop()
         return list(answers)
 
-    answers = asyncio.run(run())
+    answers = asyncio.run(asyncio.wait_for(run(), 120))
     for answer, x, y in zip(answers, logits, labels, strict=True):
         torch.testing.assert_close(torch.tensor(answer.value, dtype=torch.float32), F.cross_entropy(x, y))
     assert fmean(answer.execution.calls_in_batch for answer in answers) > 8
