@@ -122,6 +122,7 @@ def test_streams_above_their_limit_are_reset_until_others_end() -> None:
     run(story)
 
 
+@pytest.mark.slow
 def test_a_burst_that_arrives_while_the_event_loop_is_busy_is_served() -> None:
     """gRPC would cancel some of more than a thousand."""
 
@@ -164,6 +165,7 @@ def test_our_clients_ping_less_often_than_they_may() -> None:
     assert "grpc.keepalive_permit_without_calls" not in options
 
 
+@pytest.mark.slow
 def test_a_client_that_vanished_loses_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listen, "KEEPALIVE_SECONDS", 1)
     monkeypatch.setattr(listen, "KEEPALIVE_TIMEOUT_SECONDS", 1)
@@ -178,6 +180,7 @@ def test_a_client_that_vanished_loses_its_streams(monkeypatch: pytest.MonkeyPatc
     run(story)
 
 
+@pytest.mark.slow
 def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would count as one of those that there may be."""
     monkeypatch.setattr(listen, "HANDSHAKE_SECONDS", 1)

@@ -117,6 +117,7 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, text: str, message: str
     assert message in result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["listen", "admin-listen"])
 def test_an_address_in_use_is_one_line_and_exit_code_1(flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -129,6 +130,7 @@ def test_an_address_in_use_is_one_line_and_exit_code_1(flag: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_one_line() -> None:
     done = subprocess.run([*PROGRAM, "serve", *ADDRESSES, "--device=abacus"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
@@ -147,6 +149,7 @@ def test_serve_prints_its_address_answers_and_exits_0_at_sigterm() -> None:
     assert "does not answer" in unhealthy.output
 
 
+@pytest.mark.slow
 def test_sigterm_right_after_the_address_is_printed_exits_0() -> None:
     with server() as (process, _):
         process.send_signal(signal.SIGTERM)

@@ -363,6 +363,7 @@ def test_a_server_for_tests_says_why_it_did_not_start() -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coalesce", [False, True])
 def test_a_client_survives_a_restart_of_its_server(coalesce: bool) -> None:
     with lossd.testing.server() as address:

@@ -42,6 +42,7 @@ def test_a_wrong_answer_is_reported_and_fails_the_demo() -> None:
     assert "the first: mse_loss: " in done.stderr
 
 
+@pytest.mark.slow
 def test_the_demo_says_why_its_server_did_not_start() -> None:
     done = subprocess.run([*PROGRAM, "--device=abacus"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
@@ -67,6 +68,7 @@ def test_the_recorded_values_are_torchs_in_float64(case: _demo.Case) -> None:
     torch.testing.assert_close(torch.tensor(recorded[case.label], dtype=torch.float64), expected)
 
 
+@pytest.mark.slow
 def test_the_demos_server_ignores_settings_meant_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOSSD_MAX_REQUEST_BYTES", "1")
     with _demo.server("cpu") as address:

@@ -74,6 +74,7 @@ assert not any(name.split(".")[0] == "grpc" for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_decode_to_encode_works_where_grpc_cannot_be_imported() -> None:
     program = [sys.executable, "-W", "error", "-c", WITHOUT_GRPC, str(ROOT / "client" / "python" / "lossd")]
     done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
