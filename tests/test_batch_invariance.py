@@ -196,3 +196,15 @@ def test_concurrent_callers_get_the_bytes_of_lone_ones(client: lossd.Client, cal
     wrong = [f"{jobs[i][0].name} {jobs[i][2]}" for i, (found, _) in zip(again, together, strict=True) if found != alone[i]]
     assert not wrong
     assert max(calls for _, calls in together) > 1, "nothing coalesced: the test does not test"
+
+
+@pytest.mark.parametrize(("dtype", "beta"), [(torch.float32, 1e-45), (torch.float32, 7e-45), (torch.float64, 5e-324)], ids=str)
+def test_merged_is_alone_where_half_of_beta_is_not_a_number_of_the_type(dtype: torch.dtype, beta: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x, t = (torch.randn(40, generator=generator, dtype=dtype) * 10 * beta * scale for scale in (3, 1))
+    calls = [call_of("smooth_l1_loss", input=x[:length], target=t[:length], beta=beta, reduction="none") for length in (1, 12, 7, 40)]
+    check_invariance(calls, rng(1), 1, HostMemory())
+    (answer,) = compute(calls[-1:], HostMemory())
+    assert answer.values is not None
+    values = torch.frombuffer(bytearray(answer.values), dtype=dtype)
+    torch.testing.assert_close(values, torch.nn.functional.smooth_l1_loss(x, t, beta=beta, reduction="none"), rtol=0, atol=2 * beta)

@@ -21,7 +21,13 @@ def mse_loss(input: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | N
 
 
 def smooth_l1_loss(input: torch.Tensor, target: torch.Tensor, beta: float) -> torch.Tensor:
-    """0.5 d^2 / beta where d < beta, else d - 0.5 beta. torch.nn.functional.smooth_l1_loss."""
+    """0.5 d^2 / beta where d < beta, else d - 0.5 beta. torch.nn.functional.smooth_l1_loss.
+
+    Where 0.5 beta is not exact, torch's own rounds it inside a tensor, and at a tensor's end it does not.
+    """
+    if 0 < beta < torch.finfo(input.dtype).tiny:
+        distance = (input - target).abs()
+        return torch.where(distance < beta, 0.5 * distance * distance / beta, distance - 0.5 * beta)
     return F.smooth_l1_loss(input, target, reduction="none", beta=beta)
 
 
