@@ -3,7 +3,8 @@
 
 It bounds memory together with three others: the queue's bytes, the working memory that one request may ask for, and the size
 of a batch, of which there is one at a time. While a request is read and computed, its bytes exist about three times (message,
-tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory.
+tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory, and
+what gRPC has received of messages that it has not handed over yet: it reads a call's message before it asks us.
 
 A caller may hold at most as much as is then left free: half of the budget where it is alone, a third where another holds as much.
 So whatever one caller does, as to open streams and never read them, there is room for the next.

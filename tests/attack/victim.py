@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server under attack: a process of its own with small budgets, and what can be seen of it from outside."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+MIB = 1 << 20
+MAX_IN_FLIGHT_BYTES = 64 * MIB
+MAX_WORKSPACE_BYTES = 64 * MIB
+SETTINGS = {
+    "LISTEN": "127.0.0.1:0",
+    "DEVICE": "cpu",
+    "LOG_LEVEL": "warning",
+    "MAX_REQUEST_BYTES": str(MIB),
+    "MAX_RESPONSE_BYTES": str(MIB),
+    "MAX_WORKSPACE_BYTES": str(MAX_WORKSPACE_BYTES),
+    "MAX_OPERATIONS": str(10**8),
+    "MAX_QUEUE_BYTES": str(16 * MIB),
+    "MAX_IN_FLIGHT_BYTES": str(MAX_IN_FLIGHT_BYTES),
+    "PROBE_INTERVAL_SECONDS": "1",
+    "DRAIN_SECONDS": "30",
+}
+_FAULTS = re.compile(r"unexpected_exception|kernel_failure|device_thread_failed|device_lost|probe_failed|Traceback")
+
+
+class Victim:
+    """Use in a `with`; the process is ended at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "server.log"
+
+    def __enter__(self) -> Self:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._admin = f"127.0.0.1:{free.getsockname()[1]}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSD_")}
+        environment |= {f"LOSSD_{name}": value for name, value in {**SETTINGS, "ADMIN_LISTEN": self._admin}.items()}
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lossd_server"], env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the server did not start: {self._log.read_text()}")
+        self.address = line.split()[-1]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def exit_code(self, timeout_seconds: float) -> int | None:
+        try:
+            return self.process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def resident_bytes(self, *, peak: bool = False) -> int:
+        return 1024 * self._status("VmHWM" if peak else "VmRSS")
+
+    def threads(self) -> int:
+        return self._status("Threads")
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def gauge(self, name: str) -> float:
+        """The value of a metric without labels."""
+        with urllib.request.urlopen(f"http://{self._admin}/metrics") as response:
+            return float(re.search(rf"^{name} (\S+)$", response.read().decode(), re.MULTILINE)[1])  # type: ignore[index]
+
+    def settled(self, threads: int, descriptors: int, timeout_seconds: float = 30.0) -> tuple[int, int]:
+        """Threads and descriptors when they are down to these, or after a while."""
+        end = time.monotonic() + timeout_seconds
+        while (self.threads() > threads or self.descriptors() > descriptors or self.gauge("lossd_in_flight_bytes")) and (
+            time.monotonic() < end
+        ):
+            time.sleep(0.1)
+        return self.threads(), self.descriptors()
+
+    def faults(self) -> list[str]:
+        """The log's lines that say that the server was at fault."""
+        return [line for line in self._log.read_text().splitlines() if _FAULTS.search(line)]
+
+    def _status(self, name: str) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)[1])  # type: ignore[index]
