@@ -8,7 +8,8 @@ import itertools
 import struct
 import threading
 from collections.abc import Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def truth_of(address: str, valid: list[Valid]) -> dict[Valid, bytes]:
 
 
 class Honest:
-    """Threads that call until `stop`: one call at a time, in batches, and over one stream from several threads at once."""
+    """Threads that call until the end of a `with`: one call at a time, in batches, and over one stream from several threads at once."""
 
     def __init__(self, address: str, truth: dict[Valid, bytes], tally: Tally) -> None:
         self._truth = truth
@@ -51,11 +52,12 @@ class Honest:
             threading.Thread(target=self._loop, args=(target, start), name=f"honest-{start}") for start, target in enumerate(work)
         ]
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._stopped.set()
         for thread in self._threads:
             thread.join()

@@ -51,6 +51,14 @@ class Hostile:
     def run(self, messages: int) -> None:
         asyncio.run(self._run(messages))
 
+    def flood(self) -> None:
+        """More bytes at once than the server admits, once."""
+        asyncio.run(self._flood_alone())
+
+    async def _flood_alone(self) -> None:
+        async with grpc.aio.insecure_channel(self._address) as channel:
+            await self._pour(channel)
+
     async def _run(self, messages: int) -> None:
         left = messages
 
@@ -77,6 +85,11 @@ class Hostile:
             self._tally.count("answered")
         except grpc.aio.AioRpcError as error:
             self._error(where, rpc, error)
+        except asyncio.CancelledError:  # of gRPC's client: an RPC that was answered before its second message was written
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._tally.count("gRPC's own CANCELLED")
 
     def _error(self, where: str, rpc: str, error: grpc.aio.AioRpcError) -> None:
         code = error.code().name

@@ -27,19 +27,19 @@ def attack(messages: int, seed: int) -> tuple[Tally, dict[str, Any]]:
     valid = corpus()
     with tempfile.TemporaryDirectory() as folder, Victim(Path(folder)) as victim:
         truth = truth_of(victim.address, valid)
-        Hostile(victim.address, Mutator(generator, valid), Tally()).run(min(500, messages))  # to the size that a busy server has
+        warm_up = Hostile(victim.address, Mutator(generator, valid), Tally())  # to the size that a busy server has
+        warm_up.flood()
+        warm_up.run(min(500, messages))
         threads, descriptors = victim.settled(0, 0, timeout_seconds=3.0)
         at_rest = victim.resident_bytes()
 
-        honest = Honest(victim.address, truth, tally)
-        honest.start()
-        Hostile(victim.address, Mutator(generator, valid), tally).run(messages)
-        honest.stop()
+        with Honest(victim.address, truth, tally):
+            Hostile(victim.address, Mutator(generator, valid), tally).run(messages)
 
         threads_after, descriptors_after = victim.settled(threads + _SPARE_THREADS, descriptors + _SPARE_DESCRIPTORS)
         measured = {
             "process restarts": 0 if victim.alive else 1,
-            "resident MiB at rest": at_rest // MIB,
+            "resident MiB before": at_rest // MIB,
             "peak resident MiB": victim.resident_bytes(peak=True) // MIB,
             "bound on it, MiB": (at_rest + 3 * MAX_IN_FLIGHT_BYTES + MAX_WORKSPACE_BYTES + FLOOD_BYTES) // MIB,
             "resident MiB afterwards": victim.resident_bytes() // MIB,
@@ -88,7 +88,7 @@ def _judge(tally: Tally, measured: dict[str, Any], faults: list[str]) -> None:
         wrong.append(f"the process ended with {measured['exit code']}")
     if measured["peak resident MiB"] > measured["bound on it, MiB"]:
         wrong.append("the process was larger than it may be")
-    if measured["resident MiB afterwards"] > measured["resident MiB at rest"] + MAX_IN_FLIGHT_BYTES // MIB:
+    if measured["resident MiB afterwards"] > measured["resident MiB before"] + MAX_IN_FLIGHT_BYTES // MIB:
         wrong.append("the process stayed large")
     for name, spare in (("threads", _SPARE_THREADS), ("descriptors", _SPARE_DESCRIPTORS)):
         before, after = measured[f"{name} before and after"]
