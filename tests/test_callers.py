@@ -234,6 +234,21 @@ def test_a_token_that_is_added_is_let_in_and_one_that_is_removed_is_not(file: Pa
         assert bob.mse_loss([3.0], [1.0]) == 4.0
 
 
+def test_an_open_stream_ends_when_its_token_is_removed(file: Path, at_once: None) -> None:
+    async def story(home: House) -> None:
+        alices, bobs = (home.stub.ScoreStream(metadata=bearer(token)) for token in (ALICE, BOB))
+        for number, stream in enumerate((alices, bobs)):
+            await stream.write(send((number, square(2))))
+            assert (await stream.read()).outcomes[0].id == number
+        await asyncio.to_thread(file.write_text, f"{BOBS_LINE}\n")
+        assert await alices.code() == grpc.StatusCode.UNAUTHENTICATED
+        await bobs.write(send((2, square(2))))
+        assert (await bobs.read()).outcomes[0].id == 2
+        await bobs.done_writing()
+
+    run(story, tokens_file=str(file))
+
+
 def test_the_command_line_sends_a_token(file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", [3.0])
     with testing.server(tokens_file=str(file)) as address:

@@ -3,16 +3,17 @@
 
 It bounds memory together with three others: the queue's bytes, the working memory that one request may ask for, and the size
 of a batch, of which there is one at a time. While a request is read and computed, its bytes exist about three times (message,
-tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory, and
-what gRPC has received of messages that it has not handed over yet: it reads a call's message before it asks us.
+tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory. A
+message counts from the moment that its first bytes tell its length: what there is no room for is refused before it is received.
 
 A caller may hold at most as much as is then left free: half of the budget where it is alone, a third where another holds as much.
 So whatever one caller does, as to open streams and never read them, there is room for the next.
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from lossd_server.errors import InFlightFull
 
@@ -20,6 +21,8 @@ from lossd_server.errors import InFlightFull
 OVERHEAD_BYTES = 16 << 10
 
 _RETRY_AFTER_SECONDS = 0.1
+
+T = TypeVar("T")
 
 
 class Admission:
@@ -97,3 +100,13 @@ class Hold:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.release()
+
+
+async def when_there_is_room(take: Callable[[], T]) -> T:
+    """What `take` returns, once it does not raise InFlightFull any more."""
+    while True:
+        try:
+            return take()
+        except InFlightFull as full:
+            seconds = full.retry_after_seconds
+        await asyncio.sleep(seconds)

@@ -5,71 +5,52 @@ A caller is named by its token where there are tokens, else by its certificate w
 calls from: then all connections of a host are one caller, and so is whoever comes through one proxy.
 """
 
-import time
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-import grpc
-
-from lossd_server.errors import Unauthenticated
-from lossd_server.front import Context, abort
-from lossd_server.metrics import Metrics
 from lossd_server.tokens import Tokens
 
-# Open to everybody, because the probes of orchestrators and load balancers have no tokens.
-_HEALTH = "/grpc.health.v1.Health/"
 
-_name: ContextVar[str] = ContextVar("lossd_caller")
+class Peer(Protocol):
+    """A connection. `name` is empty until it is asked for."""
 
+    name: str
 
-def by_token(context: Context) -> str:
-    """The name that Authentication has found."""
-    return _name.get()
-
-
-def by_certificate(context: Context) -> str:
-    """The first subject alternative name of the verified certificate, else its common name."""
-    identity = next(iter(context.peer_identities() or ()), None)
-    return by_host(context) if identity is None else identity.decode(errors="replace")
+    def info(self, name: str) -> Any:
+        """See asyncio.BaseTransport.get_extra_info."""
 
 
-def by_host(context: Context) -> str:
-    """The address without its port."""
-    return context.peer().rpartition(":")[0]
+class Callers:
+    """Names callers. `named`: by tokens, so that the names are few and may be labels of metrics."""
 
-
-class Authentication(grpc.aio.ServerInterceptor):
-    """Ends RPCs without a known token before their message is read, those of reflection too; health stays open."""
-
-    def __init__(self, tokens: Tokens, metrics: Metrics) -> None:
+    def __init__(self, tokens: Tokens | None) -> None:
         self._tokens = tokens
-        self._metrics = metrics
+        self.named = tokens is not None
 
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
-        """See grpc.aio.ServerInterceptor."""
-        handler = await continuation(details)
-        method: str = details.method
-        if handler is None or method.startswith(_HEALTH):
-            return handler
-        authorization = next((value for key, value in details.invocation_metadata if key == "authorization"), None)
-        try:
-            _name.set(self._tokens.authenticate(authorization))
-        except Unauthenticated as error:
-            return self._refusal(method, handler, error)
-        return handler
+    def caller(self, peer: Peer, authorization: str | None) -> str:
+        """The name of who sends a request over this connection. Raises Unauthenticated."""
+        return self.anybody(peer) if self._tokens is None else self._tokens.authenticate(authorization)
 
-    def _refusal(self, method: str, handler: Any, error: Unauthenticated) -> Any:
-        started_at = time.monotonic()
-        _, service, name = method.split("/")
-        observe = self._metrics.rpc(_KINDS[handler.request_streaming, handler.response_streaming], service, name)
-
-        async def refuse(_: Any, context: Context) -> None:
-            observe(error.code, time.monotonic() - started_at)
-            await abort(context, error)
-
-        # Whatever the method takes: of a stream nothing is read that nobody asks for.
-        return grpc.stream_unary_rpc_method_handler(refuse)
+    def anybody(self, peer: Peer) -> str:
+        """The same where no token is needed."""
+        if not peer.name:
+            peer.name = _subject(peer.info("peercert")) or _host(peer.info("peername"))
+        return peer.name
 
 
-_KINDS = {(False, False): "unary", (False, True): "server_stream", (True, False): "client_stream", (True, True): "bidi_stream"}
+# Implementation details follow.
+
+
+def _subject(certificate: Mapping[str, Any] | None) -> str:
+    """The first subject alternative name of a verified certificate, else its common name."""
+    if not certificate:
+        return ""
+    for _, value in certificate.get("subjectAltName", ()):
+        return str(value)
+    fields: Sequence[Sequence[tuple[str, str]]] = certificate.get("subject", ())
+    return next((value for field in fields for name, value in field if name == "commonName"), "")
+
+
+def _host(peername: Any) -> str:
+    """The address without its port."""
+    return str(peername[0]) if isinstance(peername, tuple) and peername else "unix"

@@ -10,13 +10,13 @@ from lossd import _twins
 from lossd_server import scan
 from lossd_server.errors import MessageMalformed, ShapeMismatch
 from lossd_server.losses.spec import Argument, Arguments, Flag, Group, Integer, Lengths, LossSpec, Real, Tensor
-from lossd_server.wire import Unpacked, decode_tensor
+from lossd_server.wire import Encoded, Unpacked, decode_tensor
 
 # Of a list of messages in a request. Each costs far more to read than its two bytes to send.
 _MAX_GROUPS = 1024
 
 
-def parse(message_name: str, payload: bytes) -> Any:
+def parse(message_name: str, payload: Encoded) -> Any:
     """The twin of the message of lossd.v1 with this name. Raises MessageMalformed, TooManyFields or ShapeMismatch."""
     twin = _twins.twin(message_name)
     scan.check(payload, twin.DESCRIPTOR)

@@ -100,7 +100,7 @@ class Dispatcher:
 
     def compute_now(self, call: Call, deadline: float | None) -> Outcome | None:
         """The outcome of a call that the queue would hand straight to the device, and that to this thread; None: submit it."""
-        if self._running or self._coalescer.queued_calls or not self._device.is_cpu or self._lost:
+        if not self.idle or not self._device.is_cpu:
             return None
         started_at = self._clock()
         expired = deadline is not None and deadline <= started_at
@@ -160,6 +160,15 @@ class Dispatcher:
     async def drained(self) -> None:
         """Until nothing is queued or being computed."""
         await self._idle.wait()
+
+    def now(self) -> float:
+        """The time that deadlines are compared with."""
+        return self._clock()
+
+    @property
+    def idle(self) -> bool:
+        """Whether a call that came now would be computed at once."""
+        return not self._running and not self._coalescer.queued_calls and not self._lost
 
     @property
     def queued_calls(self) -> int:

@@ -81,6 +81,19 @@ def outcomes(result: Outcome, count: int) -> list[bytes]:
     return [whole[start : start + len(one)] for start in range(0, len(whole), len(one))]
 
 
+def responses(result: Outcome, count: int) -> list[bytes | CallError]:
+    """The encoded LossResponses of a call's requests, or the errors in their place."""
+    if isinstance(result, CallError):
+        return [result] * count
+    answers, execution = result.answer, result.execution
+    if isinstance(answers, Answer):
+        return [response(answers, execution)]
+    if answers.errors:
+        parts = [answers.of(index) for index in range(count)]
+        return [part if isinstance(part, CallError) else response(part, execution) for part in parts]
+    return [encoded[len(_RESPONSE) + 1 :] for encoded in outcomes(result, count)]
+
+
 def repeated(tag: bytes, messages: Sequence[bytes]) -> bytes:
     """A message whose one field, repeated, holds these messages."""
     lengths = set(map(len, messages))

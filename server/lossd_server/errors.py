@@ -9,11 +9,12 @@
     │   ├─ NonFiniteInput         ├─ PrecisionUnsupported ├─ IdInUse
     │   └─ SeriesConflict
     ├─ TooLarge                   never fits; split the request
-    │   └─ RequestTooLarge, ResponseTooLarge, WorkspaceTooLarge, TooManyCalls, TooManyFields, TooManySeries;
+    │   └─ RequestTooLarge, MetadataTooLarge, ResponseTooLarge, WorkspaceTooLarge, TooManyCalls, TooManyFields, TooManySeries;
     │      OperationsTooLarge beside them
     ├─ Unavailable                retry after `retry_after_seconds`
     │   └─ QueueFull, InFlightFull, ShuttingDown, DeviceUnavailable
     ├─ Unauthenticated            no token, or an unknown one
+    ├─ Unimplemented, NotFound    the server has no such method, or health to tell
     ├─ DeadlineExceeded           expired before its computation began
     ├─ Cancelled                  the caller is gone
     └─ KernelFailure, DeviceLost, Unexpected  ours: "this is a bug"
@@ -252,6 +253,26 @@ class DeadlineExceeded(CallError):
 
     code = "DEADLINE_EXCEEDED"
     reason = "DEADLINE_EXPIRED_IN_QUEUE"
+
+
+class Unimplemented(CallError):
+    """There is no such method, or not in this way."""
+
+    code = "UNIMPLEMENTED"
+    reason = "UNIMPLEMENTED"
+
+
+class NotFound(CallError):
+    """There is no such service to ask the health of."""
+
+    code = "NOT_FOUND"
+    reason = "SERVICE_UNKNOWN"
+
+
+class MetadataTooLarge(TooLarge):
+    """The request's headers exceed what a caller may send."""
+
+    reason = "METADATA_TOO_LARGE"
 
 
 class Cancelled(CallError):

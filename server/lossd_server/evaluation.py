@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from lossd_server import encode
+from lossd_server.admission import Hold
 from lossd_server.dispatcher import Dispatcher
 from lossd_server.errors import CallError, ResponseTooLarge
 from lossd_server.outcomes import CALL_BYTES, OUTCOME_BYTES, bare, parse_many
@@ -19,6 +20,7 @@ from lossd_server.service import Service
 from lossd_server.stream import Read, Stream
 from lossd_server.submission import Submission
 from lossd_server.validate import Call
+from lossd_server.wire import Encoded
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -43,13 +45,13 @@ class EvaluationService:
         self._clock = clock
         self._streams: set[Stream] = set()
 
-    async def score_batch(self, message: bytes, *, deadline: float | None = None, caller: str = "") -> bytes:
+    async def score_batch(self, message: Encoded, *, deadline: float | None = None, caller: str = "", hold: Hold | None = None) -> bytes:
         """A ScoreBatchRequest to a ScoreBatchResponse: an outcome for each call, in their order.
 
         Room in the response is given to the calls in their order. Unreduced values that find none left are not computed, and
         take none: their call is answered RESPONSE_TOO_LARGE, and a smaller one behind it may still fit.
         """
-        with self._service.admit(message, caller) as hold:
+        with self._service.admit(len(message), caller) if hold is None else hold as hold:
             messages = list(parse_many("ScoreBatchRequest", message).calls)
             hold.grow(CALL_BYTES * len(messages))
             outcomes: list[bytes] = [b""] * len(messages)
@@ -94,7 +96,7 @@ class EvaluationService:
 
     async def score_stream(self, read: Read, write: Write, *, deadline: float | None = None, caller: str = "") -> None:
         """ScoreStream: `read` gives the next request message, or None at their end, and `write` sends a response message."""
-        with self._service.admit(b"", caller):  # an open stream takes memory too
+        with self._service.admit(0, caller):  # an open stream takes memory too
             stream = ScoreStream(self._service, self._dispatcher, clock=self._clock, deadline=deadline, caller=caller)
             await self._while_open(stream, stream.run(read, write))
 

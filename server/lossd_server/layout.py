@@ -9,6 +9,8 @@ options, and its payloads lie at the same places.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from lossd_server.wire import Encoded
+
 # Skeletons are tags and shapes: tens of bytes. A longer one is a message that is not worth remembering.
 _MAX_SKELETON_BYTES = 4096
 
@@ -26,7 +28,7 @@ class Layout(NamedTuple):
     length: int
     skeleton: tuple[tuple[slice, bytes], ...]
 
-    def matches(self, message: bytes) -> bool:
+    def matches(self, message: Encoded) -> bool:
         """Whether the message, whose length must be `length`, differs in payloads only."""
         for where, fixed in self.skeleton:  # noqa: SIM110 - half the time of all()
             if message[where] != fixed:
@@ -34,7 +36,7 @@ class Layout(NamedTuple):
         return True
 
 
-def payload_spans(descriptor: Any, message: bytes) -> dict[str, Span] | None:
+def payload_spans(descriptor: Any, message: Encoded) -> dict[str, Span] | None:
     """The payloads of the tensors in an encoded message, by path, as "input" or "tail[0].output".
 
     `descriptor` is that of the message's twin, which must have parsed it. None where the structure does not follow from the
@@ -52,11 +54,11 @@ def payload_spans(descriptor: Any, message: bytes) -> dict[str, Span] | None:
     return spans
 
 
-def layout_of(message: bytes, free: list[Span]) -> Layout | None:
+def layout_of(message: Encoded, free: list[Span]) -> Layout | None:
     """The layout of the messages that differ from this one in the free payloads only. None where too much is left."""
     skeleton, position = [], 0
     for start, end in [*sorted(free), Span(len(message), len(message))]:
-        skeleton.append((slice(position, start), message[position:start]))
+        skeleton.append((slice(position, start), bytes(message[position:start])))
         position = end
     if sum([len(fixed) for _, fixed in skeleton]) > _MAX_SKELETON_BYTES:
         return None
@@ -70,7 +72,7 @@ class _Irregular(Exception):  # noqa: N818 - a signal, not a failure
     pass
 
 
-def _payloads(descriptor: Any, message: bytes, position: int, end: int, path: str) -> Iterator[tuple[str, Span]]:
+def _payloads(descriptor: Any, message: Encoded, position: int, end: int, path: str) -> Iterator[tuple[str, Span]]:
     """The payloads in message[position:end], which is valid protobuf of this type."""
     seen: dict[int, int] = {}
     while position < end:
@@ -94,7 +96,7 @@ def _payloads(descriptor: Any, message: bytes, position: int, end: int, path: st
             raise _Irregular
 
 
-def _field(field: Any, message: bytes, start: int, end: int, path: str, index: int) -> Iterator[tuple[str, Span]]:
+def _field(field: Any, message: Encoded, start: int, end: int, path: str, index: int) -> Iterator[tuple[str, Span]]:
     """`path` is that of the message around it, with a dot at its end, or of the tensor whose values these are."""
     if field.type == field.TYPE_BYTES:
         yield path, Span(start, end)
@@ -108,7 +110,7 @@ def _field(field: Any, message: bytes, start: int, end: int, path: str, index: i
         yield from _payloads(field.message_type, message, start, end, path)
 
 
-def _varint(message: bytes, position: int) -> tuple[int, int]:
+def _varint(message: Encoded, position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = message[position]

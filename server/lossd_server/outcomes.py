@@ -14,6 +14,7 @@ from lossd.v1 import evaluation_service_pb2
 from lossd_server import scan
 from lossd_server.dispatcher import OVERHEAD_BYTES
 from lossd_server.errors import CallError, MessageMalformed, TooManyCalls
+from lossd_server.wire import Encoded
 
 # The most calls of one message.
 MAX_CALLS: Final = 1 << 14
@@ -31,7 +32,7 @@ _CANCELLED_IDS: Final = evaluation_service_pb2.ScoreStreamRequest.CANCELLED_IDS_
 _COUNT_ABOVE_BYTES: Final = 1 << 20
 
 
-def parse_many(message_name: str, message: bytes) -> Any:
+def parse_many(message_name: str, message: Encoded) -> Any:
     """The message, its LossCalls as bytes. Raises MessageMalformed or TooManyCalls."""
     if len(message) > _COUNT_ABOVE_BYTES:
         _check_counts_unparsed(message)
@@ -59,7 +60,7 @@ def _check_counts(calls: int, cancelled: int) -> None:
         raise TooManyCalls(f"a message cancels at most {MAX_CALLS} calls: send more messages", limit=MAX_CALLS, actual=cancelled)
 
 
-def _check_counts_unparsed(message: bytes) -> None:
+def _check_counts_unparsed(message: Encoded) -> None:
     calls = cancelled = 0
     for number, elements, start, end in scan.fields(message, 0, len(message)):
         if number == _CANCELLED_IDS:

@@ -15,6 +15,7 @@ from lossd_server.losses.spec import LossSpec
 from lossd_server.structure import Structures
 from lossd_server.unexpected import unexpected
 from lossd_server.validate import Call, Limits, validate
+from lossd_server.wire import Encoded
 
 # A request of a LossCall by the member that holds it.
 _SPECS: Final = {
@@ -37,7 +38,7 @@ class Reader:
         self._limits = limits
         self._structures = Structures()
 
-    def read(self, spec: LossSpec, message: bytes) -> Call:
+    def read(self, spec: LossSpec, message: Encoded) -> Call:
         """The call of an encoded request. Raises CallError."""
         structure = self._structures.find(spec.rpc, message)
         call = None if structure is None else structure.call(message)
@@ -47,7 +48,7 @@ class Reader:
                 self._structures.learn(spec.rpc, _REQUESTS[spec.rpc], "", message, arguments, call)
         return call
 
-    def read_call(self, message: bytes, caller: str = "") -> Call:
+    def read_call(self, message: Encoded, caller: str = "") -> Call:
         """The call of an encoded LossCall. Raises CallError, as the unary method would, and nothing else."""
         structure = self._structures.find(None, message)
         call = None if structure is None else structure.call(message)
@@ -70,17 +71,18 @@ class Reader:
                 self._structures.learn(None, _LOSS_CALL, f"{member}.", message, arguments, call)
         return call
 
-    def read_together(self, messages: Sequence[bytes]) -> Iterator[tuple[list[int], Call]]:
-        """Those of the encoded LossCalls that can be read as one, in one call each time, with their indices.
+    def read_together(self, messages: Sequence[Encoded], spec: LossSpec | None = None) -> Iterator[tuple[list[int], Call]]:
+        """Those of the encoded LossCalls, or requests of a loss, that can be read as one, in one call each time, with their indices.
 
         A message that is not among them has to be read by itself, if only to find out what is wrong with it.
         """
+        kind = None if spec is None else spec.rpc
         by_length: dict[int, list[int]] = {}
         for index, message in enumerate(messages):
             by_length.setdefault(len(message), []).append(index)
         for length, indices in by_length.items():
             most = max(1, min(_MAX_TOGETHER, _MAX_TOGETHER_BYTES // max(1, length)))
-            for structure in self._structures.of_length(None, length):
+            for structure in self._structures.of_length(kind, length):
                 left: list[int] = []
                 for start in range(0, 0 if structure.unreduced else len(indices), most):
                     chosen = indices[start : start + most]
@@ -93,7 +95,7 @@ class Reader:
 
     # Implementation details follow.
 
-    def _validate(self, spec: LossSpec, message: bytes) -> tuple[Any, Call]:
+    def _validate(self, spec: LossSpec, message: Encoded) -> tuple[Any, Call]:
         name = f"{spec.rpc}Request"
         arguments = decode(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
         return arguments, validate(spec, arguments, self._limits)

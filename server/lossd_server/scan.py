@@ -16,7 +16,7 @@ import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from lossd_server.errors import ShapeMismatch, TooManyFields
-from lossd_server.wire import MAX_RANK
+from lossd_server.wire import MAX_RANK, Encoded
 
 # Messages up to here are not looked at: what they become is small, and so are most messages.
 ABOVE_BYTES: Final = 64 << 10
@@ -40,7 +40,7 @@ class _Stop(Exception):  # noqa: N818 - a signal
     """The bytes are no message."""
 
 
-def check(message: bytes, descriptor: Descriptor) -> None:
+def check(message: Encoded, descriptor: Descriptor) -> None:
     """Raises TooManyFields or ShapeMismatch. `descriptor` is the one that the message will be parsed with."""
     if len(message) <= ABOVE_BYTES:
         return
@@ -48,7 +48,7 @@ def check(message: bytes, descriptor: Descriptor) -> None:
         _Count(message).add(descriptor, 0, len(message), "")
 
 
-def fields(message: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(message: Encoded, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """(number, elements, start, end) of the fields at the top of message[position:end]. Ends where the bytes are no message.
 
     `elements` is 0 where a field is length-delimited: its content lies from `start` to `end`. Others come in runs of as many
@@ -60,7 +60,7 @@ def fields(message: bytes, position: int, end: int) -> Iterator[tuple[int, int, 
         return
 
 
-def integers(message: bytes, start: int, end: int) -> int:
+def integers(message: Encoded, start: int, end: int) -> int:
     """How many varints are packed in message[start:end]."""
     return int(np.count_nonzero(np.frombuffer(message, np.uint8, end - start, start) < 0x80)) if end > start else 0
 
@@ -69,7 +69,7 @@ def integers(message: bytes, start: int, end: int) -> int:
 
 
 class _Count:
-    def __init__(self, message: bytes) -> None:
+    def __init__(self, message: Encoded) -> None:
         self._message = message
         self._fields_left = MAX_FIELDS
         self._integers_left = _most_integers(message)
@@ -96,7 +96,7 @@ class _Count:
             raise _too_many(_most_integers(self._message), f"{name}: split the batch")
 
 
-def _most_integers(message: bytes) -> int:
+def _most_integers(message: Encoded) -> int:
     return max(MAX_INTEGERS, len(message) // 8)
 
 
@@ -104,7 +104,7 @@ def _too_many(limit: int, of_what: str) -> TooManyFields:
     return TooManyFields(f"the request has more than {limit} {of_what}", limit=limit, actual=limit + 1)
 
 
-def _fields(message: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def _fields(message: Encoded, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     while position < end:
         start = position
         tag, position = _varint(message, position, end)
@@ -126,7 +126,7 @@ def _fields(message: bytes, position: int, end: int) -> Iterator[tuple[int, int,
         position += run * (position - start)
 
 
-def _run(message: bytes, start: int, position: int, end: int) -> int:
+def _run(message: Encoded, start: int, position: int, end: int) -> int:
     """How many elements follow, a few thousand at most, that have the tag and the width of message[start:position]."""
     tag, width = message[start], position - start
     if message[position : position + 1] != message[start : start + 1] or tag >= 0x80:  # no run, or a tag of several bytes
@@ -139,7 +139,7 @@ def _run(message: bytes, start: int, position: int, end: int) -> int:
     return count if same.all() else int(same.argmin())
 
 
-def _varint(message: bytes, position: int, end: int) -> tuple[int, int]:
+def _varint(message: Encoded, position: int, end: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:

@@ -47,7 +47,7 @@ class ScoreStream(Stream):
         super().__init__(service, dispatcher, deadline=deadline, caller=caller)
         self._clock = clock
         self._live: dict[int, _Entry] = {}
-        self._settled: deque[tuple[_Entry, Outcome]] = deque()
+        self._settled: deque[tuple[_Entry, Outcome | bytes]] = deque()  # bytes: an encoded LossOutcome
 
     async def run(self, read: Read, write: Callable[[bytes], Awaitable[None]]) -> None:
         """Until every message was received and every call answered. Raises CallError: ShuttingDown at a drain, earlier."""
@@ -85,12 +85,14 @@ class ScoreStream(Stream):
             hold = self._admit(message, CALL_BYTES * len(envelopes))
         except Unavailable as error:
             refusal = bare(error)
-            batch, new = self._begin(envelopes, None, held_bytes)
+            batch, _, new = self._begin(envelopes, None, held_bytes)
             for index in new:
                 batch.submission.settle(index, refusal)
             return
-        batch, new = self._begin(envelopes, hold, held_bytes)
+        batch, entries, new = self._begin(envelopes, hold, held_bytes)
         submission = batch.submission
+        if len(new) > 1 and self._dispatcher.idle:
+            new = self._score_as_one(envelopes, entries, new)
         calls: list[tuple[int, Call]] = []
         deadlines: dict[int, float] = {}
         for index in new:
@@ -111,8 +113,22 @@ class ScoreStream(Stream):
                 calls.append((index, call))
         self._dispatcher.submit(submission, calls, deadline=self._deadline, deadlines=deadlines, caller=self._caller)
 
+    def _score_as_one(self, envelopes: Any, entries: list[_Entry], new: list[int]) -> list[int]:
+        """Answers those calls that can be computed as one, at once, and returns the indices of the others."""
+        timely = [index for index in new if not envelopes[index].HasField("timeout_seconds") or envelopes[index].timeout_seconds > 0]
+        answered: set[int] = set()
+        for chosen, call in self._service.reader.read_together([envelopes[index].call for index in timely]):
+            outcome = self._dispatcher.compute_now(call, self._deadline)
+            if outcome is not None:
+                for position, encoded in zip(chosen, encode.outcomes(outcome, len(chosen)), strict=True):
+                    answered.add(timely[position])
+                    self._settled.append((entries[timely[position]], encoded))
+        if answered:
+            self.wake()
+        return [index for index in new if index not in answered]
+
     def _admit(self, message: bytes, call_bytes: int) -> Hold:
-        hold = self._service.admit(message, self._caller)
+        hold = self._service.admit(len(message), self._caller)
         try:
             hold.grow(call_bytes)
         except CallError:
@@ -120,8 +136,8 @@ class ScoreStream(Stream):
             raise
         return hold
 
-    def _begin(self, envelopes: Any, hold: Hold | None, held_bytes: int) -> tuple[Message, list[int]]:
-        """The message, kept, and the indices of the calls whose ids were free; the others are settled."""
+    def _begin(self, envelopes: Any, hold: Hold | None, held_bytes: int) -> tuple[Message, list[_Entry], list[int]]:
+        """The message, kept, its calls, and the indices of those whose ids were free; the others are settled."""
         entries: list[_Entry] = []
         count = len(envelopes)
         submission = Submission(count, partial(self._on_outcome, entries))
@@ -138,7 +154,7 @@ class ScoreStream(Stream):
             else:
                 live[id_] = entry
                 new.append(index)
-        return message, new
+        return message, entries, new
 
     def _on_outcome(self, entries: list[_Entry], index: int, outcome: Outcome) -> None:
         self._settled.append((entries[index], outcome))
@@ -155,7 +171,7 @@ class ScoreStream(Stream):
             message, _, id_ = entry
             answered = live.get(id_) is entry or isinstance(outcome, IdInUse)
             if answered:
-                encoded = encode.outcome(outcome)
+                encoded = outcome if isinstance(outcome, bytes) else encode.outcome(outcome)
                 part = b"".join((_ID, encode.varint(id_), _OUTCOME, encode.varint(len(encoded)), encoded))
                 nbytes += len(part)
                 if nbytes > MAX_MESSAGE_BYTES and parts:

@@ -9,18 +9,17 @@ What a busy server would refuse of a unary call waits here instead: a stream has
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 from lossd import _twins
 from lossd._statistics import ExactSum
 from lossd.v1 import options_pb2
 from lossd_server import reduce
-from lossd_server.admission import Hold
+from lossd_server.admission import Hold, when_there_is_room
 from lossd_server.batch import Answer
 from lossd_server.dispatcher import Dispatcher
 from lossd_server.errors import (
     CallError,
-    InFlightFull,
     InvalidArgument,
     QueueFull,
     ReductionUnsupported,
@@ -45,8 +44,6 @@ _SERIES_BYTES: Final = 2048
 _RETRY_SECONDS: Final = 0.1
 
 _EvaluateResponse: Final = _twins.twin("EvaluateResponse")
-
-T = TypeVar("T")
 
 
 class Series:
@@ -93,7 +90,7 @@ class Evaluation(Stream):
 
     async def run(self, read: Read) -> bytes:
         """The EvaluateResponse, once every message was received and every call computed. Raises CallError."""
-        self._state = self._service.admit(b"", self._caller)
+        self._state = self._service.admit(0, self._caller)
         self._start_reading(read)
         while True:
             if self._error is not None:
@@ -117,12 +114,12 @@ class Evaluation(Stream):
 
     async def _receive(self, message: bytes) -> None:
         position, self._received = self._received, self._received + 1
-        hold = await self._when_there_is_room(lambda: self._service.admit(message, self._caller))
+        hold = await self._service.admit_when_there_is_room(len(message), self._caller)
         batch = Message(hold, len(message), Submission(0), 0)
         self._keep(batch)
         envelopes = parse_many("EvaluateRequest", message).calls
         call_bytes = CALL_BYTES * len(envelopes)
-        await self._when_there_is_room(lambda: hold.grow(call_bytes))
+        await when_there_is_room(lambda: hold.grow(call_bytes))
         self._add(batch, call_bytes)
         calls: list[tuple[int, Call]] = []
         series: list[Series] = []
@@ -137,20 +134,12 @@ class Evaluation(Stream):
         if len(self._series) > known:
             state, state_bytes = self._state, _SERIES_BYTES * (len(self._series) - known)
             assert state is not None
-            await self._when_there_is_room(lambda: state.grow(state_bytes))
+            await when_there_is_room(lambda: state.grow(state_bytes))
         batch.remaining = len(calls)
         if calls:
             self._submit(batch, position, series, calls)
         else:
             self._let_go(batch)
-
-    async def _when_there_is_room(self, take: Callable[[], T]) -> T:
-        while True:
-            try:
-                return take()
-            except InFlightFull as full:
-                seconds = full.retry_after_seconds
-            await asyncio.sleep(seconds)
 
     def _find(self, name: str, call: Call) -> Series:
         """The series of a call, a new one where there is none. Raises CallError where the call does not belong to it."""

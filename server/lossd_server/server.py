@@ -10,23 +10,24 @@ from importlib.metadata import version
 from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
-import grpc
 import structlog
 import torch
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
 from lossd.v1 import evaluation_service_pb2, loss_service_pb2
-from lossd_server import address, callers, front, listen
+from lossd_server import address
 from lossd_server import device as devices
 from lossd_server.admission import Admission
+from lossd_server.callers import Callers
 from lossd_server.coalescer import Coalescer
 from lossd_server.config import Settings
 from lossd_server.device import Device
 from lossd_server.dispatcher import Dispatcher
 from lossd_server.errors import ShuttingDown
 from lossd_server.evaluation import EvaluationService
+from lossd_server.front import health, reflection
+from lossd_server.front.front import Front
+from lossd_server.front.listener import Listener
 from lossd_server.health import Health, Probe
 from lossd_server.losses import LOSSES
 from lossd_server.metrics import Metrics
@@ -37,10 +38,6 @@ from lossd_server.validate import Limits
 
 # What health watchers and idle streams get to notice that the server goes, once everything accepted is answered.
 _GOODBYE_SECONDS = 0.5
-
-# Calls that come while the server drains are refused until none has come for so long: gRPC cancels those it has not handed over when it
-# is stopped, and a caller does not take that for something to try again elsewhere.
-_QUIET_SECONDS = 0.05
 
 SERVICE_NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 EVALUATION_SERVICE_NAME = evaluation_service_pb2.DESCRIPTOR.services_by_name["EvaluationService"].full_name
@@ -83,7 +80,7 @@ class Server:
             info=self._info(),
         )
         self._evaluation = EvaluationService(self._service, self._dispatcher, max_response_bytes=settings.max_response_bytes)
-        self._health_servicer = health.aio.HealthServicer()
+        self._health_service = health.HealthService()
         self._health = Health(
             self._publish_health,
             (SERVICE_NAME, EVALUATION_SERVICE_NAME),
@@ -92,18 +89,18 @@ class Server:
             timeout_seconds=settings.stuck_batch_seconds,
         )
         self._device_gone = False
-        self._grpc = self._build_front(tokens)
+        self._listener = Listener(settings, self._front(tokens))
         self._admin: tuple[WSGIServer, threading.Thread] | None = None
 
     async def start(self) -> None:
         """Binds and begins to serve. Raises OSError where an address is not to be had, ValueError where TLS cannot be."""
-        self.address = listen.bind(self._grpc, self._settings)
+        self.address = self._listener.bind()
         if self._settings.admin_listen:
             host, port = address.split(self._settings.admin_listen)
             self._admin = start_http_server(port, host, registry=self._metrics.registry)
             self.admin_address = f"{host}:{self._admin[0].server_port}"
-        await self._grpc.start()
         await self._health.start()
+        await self._listener.start()
         _log.info(
             "serving",
             address=self.address,
@@ -147,9 +144,8 @@ class Server:
         with suppress(TimeoutError):
             async with asyncio.timeout(settings.drain_seconds):
                 await self._admission.idle()
-                await self._quiet()
         self._dispatcher.abandon(lambda: ShuttingDown("the server was stopped before the call's turn came", retry_after_seconds=0.1))
-        await self._grpc.stop(min(_GOODBYE_SECONDS, settings.drain_seconds))
+        await self._listener.stop(min(_GOODBYE_SECONDS, settings.drain_seconds))
         await self._health.stop()
         self._device.close()
         if self._admin is not None:
@@ -159,33 +155,20 @@ class Server:
 
     # Implementation details follow.
 
-    async def _quiet(self) -> None:
-        refused = -1
-        while refused != self._service.refused_calls:
-            refused = self._service.refused_calls
-            await asyncio.sleep(_QUIET_SECONDS)
-
-    def _build_front(self, tokens: Tokens | None) -> grpc.aio.Server:
-        settings = self._settings
-        interceptors = () if tokens is None else (callers.Authentication(tokens, self._metrics),)
-        server = grpc.aio.server(interceptors=interceptors, options=listen.server_options(settings))
-        caller_of = callers.by_token if tokens else callers.by_certificate if settings.tls_client_ca_file else callers.by_host
-        observer = front.Observer(self._metrics, caller_of, named=tokens is not None)
-        server.add_generic_rpc_handlers(
-            (
-                front.unary_handlers(SERVICE_NAME, self._service.methods(), observer, self._admission),
-                front.evaluation_handlers(EVALUATION_SERVICE_NAME, self._evaluation, observer, self._admission),
-            )
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health_servicer, server)
-        if settings.reflection:
-            health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-            reflection.enable_server_reflection((SERVICE_NAME, EVALUATION_SERVICE_NAME, health_name, reflection.SERVICE_NAME), server)
-        return server
+    def _front(self, tokens: Tokens | None) -> Front:
+        front = Front(self._service, self._metrics, Callers(tokens))
+        front.add_losses(SERVICE_NAME)
+        front.add_evaluation(EVALUATION_SERVICE_NAME, self._evaluation)
+        front.add(health.SERVICE_NAME, self._health_service.methods(), open_to_all=True)
+        if self._settings.reflection:
+            names = (SERVICE_NAME, EVALUATION_SERVICE_NAME, health.SERVICE_NAME, *reflection.SERVICE_NAMES)
+            schemas = reflection.Reflection(names)
+            for name in reflection.SERVICE_NAMES:
+                front.add(name, schemas.methods())
+        return front
 
     async def _publish_health(self, name: str, serving: bool) -> None:
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await self._health_servicer.set(name, status)
+        self._health_service.publish(name, serving)
 
     def _device_lost(self, rebuilt: bool) -> None:
         self._health.device_lost(rebuilt)

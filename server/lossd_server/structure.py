@@ -16,7 +16,7 @@ from lossd_server.layout import Layout, layout_of, payload_spans
 from lossd_server.losses.checks import finite
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing
 from lossd_server.validate import NONE, Call
-from lossd_server.wire import Array, DType
+from lossd_server.wire import Array, DType, Encoded
 
 # Payloads of longer messages are not copied, but looked at where they are.
 _COPY_BELOW_BYTES = 16 << 10
@@ -51,12 +51,12 @@ class Structure:
         """Whether its requests are for values, of which each has an own answer."""
         return self._call.reduction == NONE
 
-    def call(self, message: bytes) -> Call | None:
+    def call(self, message: Encoded) -> Call | None:
         """The call of a message that matches the layout. None where its values are wrong."""
         source = message if len(message) < _COPY_BELOW_BYTES else memoryview(message)
         return self._make({name: Array(dtype, shape, source[where]) for name, dtype, shape, where in self._columns}, 1)
 
-    def calls(self, messages: Sequence[bytes]) -> tuple[list[bool], Call | None]:
+    def calls(self, messages: Sequence[Encoded]) -> tuple[list[bool], Call | None]:
         """Which of several messages, all of the layout's length, match it, and those as one call. None where a value is wrong."""
         whole = np.frombuffer(b"".join(messages), np.uint8).reshape(len(messages), self.layout.length)
         matching = np.ones(len(messages), bool)
@@ -109,7 +109,7 @@ class Structures:
         self._known: dict[tuple[Hashable, int], list[Structure]] = {}
         self._seen: dict[tuple[Hashable, int], None] = {}
 
-    def find(self, kind: Hashable, message: bytes) -> Structure | None:
+    def find(self, kind: Hashable, message: Encoded) -> Structure | None:
         """The structure that the message matches."""
         for structure in self._known.get((kind, len(message)), ()):
             if structure.layout.matches(message):
@@ -120,7 +120,7 @@ class Structures:
         """The structures that messages of this length may match."""
         return self._known.get((kind, length), ())
 
-    def learn(self, kind: Hashable, descriptor: Any, prefix: str, message: bytes, arguments: Arguments, call: Call) -> None:
+    def learn(self, kind: Hashable, descriptor: Any, prefix: str, message: Encoded, arguments: Arguments, call: Call) -> None:
         """Remembers what the message, which no structure matches, became. Its arguments lie in it under the path `prefix`."""
         key = (kind, len(message))
         if key not in self._known and key not in self._seen:
@@ -138,7 +138,7 @@ def _put(known: dict[Any, Any], key: Hashable, value: Any) -> None:
     known[key] = value
 
 
-def _structure(descriptor: Any, prefix: str, message: bytes, arguments: Arguments, call: Call) -> Structure | None:
+def _structure(descriptor: Any, prefix: str, message: Encoded, arguments: Arguments, call: Call) -> Structure | None:
     """None where the request cannot stand for others."""
     spec, arrangement = call.spec, call.arrangement
     if not spec.arranged_by_shape or spec.coalescing is Coalescing.ALONE or not call.values_count:

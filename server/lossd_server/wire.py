@@ -15,6 +15,9 @@ from lossd_server.errors import ShapeMismatch, TensorByteLengthMismatch, TensorM
 
 MAX_RANK = 8
 
+# An encoded message. A large one is a view of the memory into which it was received.
+Encoded = bytes | memoryview
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DType:

@@ -9,10 +9,11 @@ from typing import Any
 import grpc
 
 from lossd.v1 import evaluation_service_pb2 as evaluation_pb2
-from lossd_server.front import ERROR_DOMAIN
+from lossd_server.front.status import ERROR_DOMAIN
 
 from .mutations import Mutator
 from .verdict import Tally
+from .victim import MAX_IN_FLIGHT_BYTES
 
 _CONCURRENT = 48
 _BATCHES = ("ScoreBatchRequest", "ScoreStreamRequest", "EvaluateRequest")
@@ -21,9 +22,9 @@ _LOSS = "/lossd.v1.LossService/"
 # Of RPCs that we cancel, end without a deadline to spare, or send what gRPC itself refuses.
 _OF_GRPC = frozenset({"CANCELLED", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "UNAVAILABLE", "RESOURCE_EXHAUSTED"})
 
-# A flood of twice what the server admits; one at a time.
-_LARGE, _LARGE_BYTES = 150, 900_000
-FLOOD_BYTES = _LARGE * _LARGE_BYTES
+# A flood of ten times what the server admits; one at a time.
+_LARGE_BYTES = 900_000
+_LARGE = 10 * MAX_IN_FLIGHT_BYTES // _LARGE_BYTES
 
 Attack = Callable[[grpc.aio.Channel], Awaitable[int]]  # how many messages it sent
 

@@ -12,7 +12,7 @@ import grpc
 
 from .corpus import Valid, corpus
 from .honest import Honest, truth_of
-from .hostile import FLOOD_BYTES, Hostile
+from .hostile import Hostile
 from .mutations import Mutator
 from .verdict import Tally, bits
 from .victim import MAX_IN_FLIGHT_BYTES, MAX_WORKSPACE_BYTES, MIB, Victim
@@ -41,7 +41,7 @@ def attack(messages: int, seed: int) -> tuple[Tally, dict[str, Any]]:
             "process restarts": 0 if victim.alive else 1,
             "resident MiB before": at_rest // MIB,
             "peak resident MiB": victim.resident_bytes(peak=True) // MIB,
-            "bound on it, MiB": (at_rest + 3 * MAX_IN_FLIGHT_BYTES + MAX_WORKSPACE_BYTES + FLOOD_BYTES) // MIB,
+            "bound on it, MiB": (at_rest + 3 * MAX_IN_FLIGHT_BYTES + MAX_WORKSPACE_BYTES) // MIB,
             "resident MiB afterwards": victim.resident_bytes() // MIB,
             "threads before and after": [threads, threads_after],
             "descriptors before and after": [descriptors, descriptors_after],

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a unary call's time goes in the server: CE 32x10 in a loop, from a lone caller, and with 32 in flight.
+"""Where a unary call's time goes in the server: CE 32x10 from a lone caller, and with 32 and 128 in flight.
 
     python tests/bench/stages.py
 
 The server runs in this process with a clock around each stage, and h2load loads it. Stages hold those that are indented. What
-is left of a call's time, gRPC and the event loop, is not seen here: echo servers of tests/bench/run.py are that.
+calls share is divided among them.
 """
 
 import asyncio
@@ -19,23 +19,31 @@ import torch.nn.functional as F
 from lossd_server import batch, log, service
 from lossd_server.config import Settings
 from lossd_server.dispatcher import Dispatcher
-from lossd_server.losses import LOSSES
-from lossd_server.losses.classification import checks
+from lossd_server.front.unary import Unary
+from lossd_server.http2.connection import Connection
+from lossd_server.http2.protocol import Hub
 from lossd_server.memory import HostMemory
 from lossd_server.reader import Reader
 from lossd_server.server import Server
-from workloads import CROSS_ENTROPY, WORKLOADS, small
+from lossd_server.service import Service
+from lossd_server.structure import Structure
+from workloads import CROSS_ENTROPY, WORKLOADS
 
 STAGES: list[tuple[Any, str, str]] = [
-    (Reader, "read", "read: recognise, slice, check values"),
-    (checks, "class_indices", "    look at the class indices"),
-    (Dispatcher, "compute_now", "compute and count"),
-    (batch, "compute", "    compute"),
-    (HostMemory, "load", "        make tensors"),
-    (F, "cross_entropy", "        PyTorch's kernel"),
-    (HostMemory, "reduce", "        sum in float64"),
-    (service, "response", "encode"),
+    (Connection, "receive", "receive: from bytes to whole requests"),
+    (Service, "score_together", "score"),
+    (Structure, "calls", "    read as one: match, slice, check values"),
+    (Reader, "read", "    read one: match, slice, check values"),
+    (Dispatcher, "compute_now", "    compute and count"),
+    (batch, "compute", "        compute"),
+    (HostMemory, "load", "            make tensors"),
+    (F, "cross_entropy", "            PyTorch's kernel"),
+    (HostMemory, "reduce", "            sum in float64"),
+    (service, "responses", "    encode"),
+    (Unary, "answer", "    answer: from responses to frames"),
+    (Hub, "flush", "send"),
 ]
+_CALLS = "    answer: from responses to frames"
 
 
 class Clock:
@@ -50,7 +58,9 @@ class Clock:
         self._spent.clear()
 
     def microseconds(self) -> dict[str, float]:
-        return {stage: 1e6 * seconds / max(1, calls) for stage, (calls, seconds) in self._spent.items()}
+        """Of each stage, by call."""
+        calls = max(1, self._spent[_CALLS][0])
+        return {stage: 1e6 * seconds / calls for stage, (_, seconds) in self._spent.items()}
 
     def _timed(self, function: Any, stage: str) -> Any:
         @functools.wraps(function)
@@ -83,16 +93,11 @@ async def main() -> None:
     clock = Clock()
     server = Server(Settings(listen="127.0.0.1:0", admin_listen="", device="cpu"))
     await server.start()
-    spec, (message,) = LOSSES["CrossEntropyLoss"], small()
-    for _ in range(2):
-        clock.reset()
-        for _ in range(5000):
-            await server._service.score(spec, message)
-    found = {"in a loop": clock.microseconds()}
+    found: dict[str, dict[str, float]] = {}
     with tempfile.NamedTemporaryFile() as body:
         body.write(WORKLOADS[0].framed())
         body.flush()
-        for in_flight, title in ((1, "lone caller"), (32, "32 in flight")):
+        for in_flight, title in ((1, "lone caller"), (32, "32 in flight"), (128, "128 in flight")):
             clock.reset()
             await load(server.address, in_flight, body.name)
             found[title] = clock.microseconds()

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where connections come in, and what bounds them before a request of theirs reaches us."""
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lossd_server import address, tls
+from lossd_server.config import Settings
+from lossd_server.front.front import Front
+from lossd_server.front.head import read_head
+from lossd_server.http2.protocol import Hub, Limits
+
+# RPCs at once on one connection. Clients hold further ones back; those of others are refused with a reset.
+MAX_CONCURRENT_STREAMS = 1024
+
+# The client libraries ping every 60 s while there are calls. Others may three times as often, with calls or without; those that
+# ping still more often are disconnected.
+MIN_PING_INTERVAL_SECONDS = 20
+_MAX_PING_STRIKES = 2
+
+# A client that vanished without a word is noticed after both together, and its calls give back what they hold.
+KEEPALIVE_SECONDS = 60
+KEEPALIVE_TIMEOUT_SECONDS = 20
+
+# Whoever has not said within this time what every connection begins with, TLS included, is disconnected.
+HANDSHAKE_SECONDS = 20
+
+_BACKLOG = 1024
+
+# Between looks at what is left, while the server stops.
+_LOOK_SECONDS = 0.005
+
+
+class Listener:
+    """The sockets of a server. Use on one event loop: bind, start, stop accepting, close."""
+
+    def __init__(self, settings: Settings, front: Front) -> None:
+        self._settings = settings
+        limits = Limits(
+            settings.max_connections,
+            MAX_CONCURRENT_STREAMS,
+            HANDSHAKE_SECONDS,
+            KEEPALIVE_SECONDS,
+            KEEPALIVE_TIMEOUT_SECONDS,
+            MIN_PING_INTERVAL_SECONDS,
+            _MAX_PING_STRIKES,
+        )
+        self._front = front
+        self._hub = Hub(limits, read_head, front.open_stream)
+        front.flush_with(self._hub.flush)
+        self._sockets: list[socket.socket] = []
+        self._servers: list[asyncio.AbstractServer] = []
+        self._tls: Any = None
+
+    def bind(self) -> str:
+        """Binds and returns the address. Raises ValueError for certificates that cannot be used, and OSError where the address is
+        not to be had.
+        """
+        settings = self._settings
+        if settings.tls_cert_file:
+            client_ca = Path(settings.tls_client_ca_file) if settings.tls_client_ca_file else None
+            self._tls = tls.server_context(Path(settings.tls_cert_file), Path(settings.tls_key_file), client_ca)
+        try:
+            if settings.listen.startswith("unix:"):
+                self._sockets = [_unix(settings.listen.removeprefix("unix:"))]
+                return settings.listen
+            host, port = address.split(settings.listen)
+            self._sockets = _inet(host.strip("[]"), port, shared=settings.workers > 1)
+        except OSError:
+            raise OSError(f"cannot listen on {settings.listen}") from None
+        return f"{host}:{self._sockets[0].getsockname()[1]}"
+
+    async def start(self) -> None:
+        """Begins to accept."""
+        loop = asyncio.get_running_loop()
+        secure = {} if self._tls is None else {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
+        for each in self._sockets:
+            create: Any = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
+            self._servers.append(await create(self._hub.link, sock=each, backlog=_BACKLOG, **secure))
+        self._hub.start()
+
+    async def stop(self, seconds: float) -> None:
+        """Takes no further connections and requests, lets what is there end within so many seconds, and ends the rest."""
+        ends_at = time.monotonic() + seconds
+        for server in self._servers:
+            server.close()
+        for link in self._hub.links:
+            link.connection.drain()
+        self._hub.flush()
+        await _until(lambda: all(link.connection.closing and not link.connection.streams for link in self._hub.links), ends_at)
+        await self._front.stop()
+        for link in list(self._hub.links):
+            link.close()
+        await _until(lambda: not self._hub.links, ends_at)
+        self._hub.close()
+        if self._settings.listen.startswith("unix:"):
+            with suppress(FileNotFoundError):
+                os.unlink(self._settings.listen.removeprefix("unix:"))
+
+
+# Implementation details follow.
+
+
+async def _until(condition: Callable[[], bool], ends_at: float) -> None:
+    while not condition() and time.monotonic() < ends_at:  # noqa: ASYNC110 - once, for a moment; too many places would have to tell
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _unix(path: str) -> socket.socket:
+    if os.path.exists(path) and not _answers(path):
+        os.unlink(path)  # of a server that has ended
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bound.bind(path)
+    except OSError:
+        bound.close()
+        raise
+    bound.setblocking(False)
+    return bound
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            pass
+    return True
+
+
+def _inet(host: str, port: int, *, shared: bool) -> list[socket.socket]:
+    """A socket for every address of the host, all with one port. Raises OSError."""
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, where in dict.fromkeys(found):
+            bound = None
+            try:
+                bound = socket.socket(family, socket.SOCK_STREAM)
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if shared:
+                    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if family == socket.AF_INET6:
+                    only = 0 if where[0] == "::" and len(found) == 1 else 1  # [::] is every address, as with other servers of gRPC
+                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+                bound.bind((where[0], port, *where[2:]))
+            except OSError as error:
+                if bound is not None:
+                    bound.close()
+                if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    continue
+                raise
+            bound.setblocking(False)
+            port = int(bound.getsockname()[1])
+            sockets.append(bound)
+        if not sockets:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets

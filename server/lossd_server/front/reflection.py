@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC reflection, by the servicer of grpcio-reflection. Its two versions have the same messages."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from lossd_server.errors import MessageMalformed
+from lossd_server.stream import Read
+
+SERVICE_NAMES: Final = ("grpc.reflection.v1.ServerReflection", reflection.SERVICE_NAME)
+
+
+class Reflection:
+    """Tells the schemas of these services."""
+
+    def __init__(self, service_names: Sequence[str]) -> None:
+        self._servicer = reflection.ReflectionServicer(service_names)
+
+    def methods(self) -> dict[str, tuple[str, Any]]:
+        """See Front.add."""
+        return {"ServerReflectionInfo": ("bidi_stream", self.info)}
+
+    async def info(self, read: Read, write: Callable[[bytes], Awaitable[None]], **_: Any) -> None:
+        """An answer to each request."""
+        while (message := await read()) is not None:
+            try:
+                request = reflection_pb2.ServerReflectionRequest.FromString(message)
+            except DecodeError:
+                raise MessageMalformed("", "the bytes are not a ServerReflectionRequest") from None
+            for response in self._servicer.ServerReflectionInfo(iter((request,)), None):
+                await write(response.SerializeToString())

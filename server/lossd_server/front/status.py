@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an RPC ends: blocks of headers and trailers.
+
+Errors become a status with google.rpc details: ErrorInfo always, BadRequest for arguments, RetryInfo and the
+grpc-retry-pushback-ms trailer for overload.
+"""
+
+import base64
+from typing import Final
+from urllib.parse import quote
+
+from google.rpc import error_details_pb2, status_pb2
+
+from lossd_server.errors import CallError, InvalidArgument, Unavailable
+from lossd_server.http2 import headers
+
+ERROR_DOMAIN: Final = "lossd"
+
+_CONTENT_TYPE: Final = (b"content-type", b"application/grpc")
+_ENCODINGS: Final = (b"grpc-accept-encoding", b"identity,deflate,gzip")
+
+HEADERS: Final = headers.response_block(_CONTENT_TYPE, _ENCODINGS)
+OK: Final = headers.trailer_block((b"grpc-status", b"0"))
+
+# Every printable character of ASCII but the per cent sign stands for itself in a grpc-message.
+_UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+
+
+def trailers(error: CallError) -> bytes:
+    """The trailers of an RPC that failed."""
+    return headers.trailer_block(*_fields(error))
+
+
+def trailers_only(error: CallError) -> bytes:
+    """All the headers of an RPC that failed before it answered anything."""
+    return headers.response_block(_CONTENT_TYPE, _ENCODINGS, *_fields(error))
+
+
+def http_error(code: int) -> bytes:
+    """The headers that tell what is not a gRPC client so."""
+    return headers.status_block(code)
+
+
+def details(error: CallError) -> status_pb2.Status:
+    """The google.rpc.Status of an error."""
+    message = status_pb2.Status(code=error.number, message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata)
+    message.details.add().Pack(info)
+    if isinstance(error, InvalidArgument):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.description)
+        message.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, Unavailable):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_after_seconds * 1e9))
+        message.details.add().Pack(retry)
+    return message
+
+
+# Implementation details follow.
+
+
+def _fields(error: CallError) -> list[tuple[bytes, bytes]]:
+    encoded = base64.b64encode(details(error).SerializeToString()).rstrip(b"=")
+    fields = [
+        (b"grpc-status", str(error.number).encode()),
+        (b"grpc-message", quote(error.message, safe=_UNQUOTED).encode()),
+        (b"grpc-status-details-bin", encoded),
+    ]
+    if isinstance(error, Unavailable):
+        fields.append((b"grpc-retry-pushback-ms", str(round(error.retry_after_seconds * 1000)).encode()))
+    return fields
