@@ -7,7 +7,6 @@ somebody waits for it, so a client whose messages nobody reads is stopped by flo
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 
 from lossd_server.admission import Hold
@@ -33,7 +32,6 @@ class Streaming(Rpc):
         "_headers_sent",
         "_hold",
         "_incoming",
-        "_messages",
         "_reading",
         "_sent",
         "_service",
@@ -56,8 +54,7 @@ class Streaming(Rpc):
         super().__init__(link, stream, method, head, caller)
         self._service = service
         self._authenticate = authenticate
-        self._messages: deque[tuple[int, bytes]] = deque()  # whether compressed, and the bytes
-        self._incoming = bytearray()  # of a message that is not whole
+        self._incoming = bytearray()
         self._begun_at = 0.0
         self._reading = False
         self._extra: Hold | None = None  # for a message that is larger than the window
@@ -74,17 +71,9 @@ class Streaming(Rpc):
     def data(self, data: memoryview, ended: bool) -> None:  # noqa: D102
         if self.code:
             return
-        incoming = self._incoming
-        if not incoming:
+        if not self._incoming:
             self._begun_at = time.monotonic()
-        incoming += data
-        try:
-            self._cut(incoming)
-            if ended and incoming:
-                raise MessageMalformed("", "the stream ends before its message does")
-        except CallError as error:
-            self._stop(error)
-            return
+        self._incoming += data
         self._ended = ended
         self._changed.set()
 
@@ -138,7 +127,6 @@ class Streaming(Rpc):
             if hold is not None:
                 hold.release()
         self._incoming.clear()
-        self._messages.clear()
 
     def _stop(self, error: CallError) -> None:
         if not self.code:
@@ -146,21 +134,38 @@ class Streaming(Rpc):
         self._task.cancel()
 
     async def _read(self) -> bytes | None:
-        while not self._messages:
+        while True:
+            message = self._cut()
+            if message is not None:
+                self._reading = False
+                return message
             if self._ended:
+                if self._incoming:
+                    raise MessageMalformed("", "the stream ends before its message does")
                 return None
             self._reading = True
             self._changed.clear()
             await self._let_in()
             await self._changed.wait()
-        self._reading = False
-        compressed, message = self._messages.popleft()
-        window = min(len(message) + PREFIX_BYTES, INITIAL_WINDOW)
-        self._link.connection.grant(self._stream, window)
+
+    def _cut(self) -> bytes | None:
+        """The first message, taken off what came, once it is whole."""
+        incoming, most = self._incoming, self._service.max_request_bytes
+        if len(incoming) < PREFIX_BYTES:
+            return None
+        stop = PREFIX_BYTES + rpc.size_of(incoming, most)
+        if stop > len(incoming):
+            return None
+        compressed = incoming[0]
+        with memoryview(incoming) as view:
+            message = bytes(view[PREFIX_BYTES:stop])
+        del incoming[:stop]
+        self._begun_at = time.monotonic()
+        self._link.connection.grant(self._stream, min(stop, INITIAL_WINDOW))
         if self._extra is not None:
             self._extra.release()
             self._extra = None
-        return rpc.decompressed(message, self.encoding, self._service.max_request_bytes) if compressed else message
+        return rpc.decompressed(message, self.encoding, most) if compressed else message
 
     async def _let_in(self) -> None:
         """Asks for the rest of a message that is larger than the window, once there is room for it."""
@@ -188,16 +193,3 @@ class Streaming(Rpc):
             self._headers_sent = True
             connection.send_headers(self._stream, status.HEADERS)
         connection.send_data(self._stream, b"".join((b"\x00", len(message).to_bytes(4), message)))
-
-    def _cut(self, incoming: bytearray) -> None:
-        """Takes whole messages off."""
-        position, end, most = 0, len(incoming), self._service.max_request_bytes
-        while end - position >= PREFIX_BYTES:
-            size = rpc.size_of(incoming[position : position + PREFIX_BYTES], most)
-            stop = position + PREFIX_BYTES + size
-            if stop > end:
-                break
-            self._messages.append((incoming[position], bytes(memoryview(incoming)[position + PREFIX_BYTES : stop])))
-            position = stop
-        if position:
-            del incoming[:position]

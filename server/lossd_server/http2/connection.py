@@ -100,6 +100,7 @@ class Connection(Sender, Generic[Head]):
         """The transport is gone."""
         streams, self.streams = self.streams, {}
         self._blocked.clear()
+        self._stalled.clear()
         for stream in streams.values():
             self._abort(stream)
 
@@ -246,7 +247,7 @@ class Connection(Sender, Generic[Head]):
         if self.closing or len(self.streams) >= self._max_streams:
             self._put(frames.rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
             return
-        stream = self.streams[stream_id] = Stream(stream_id, self._peer_window)
+        stream = self.streams[stream_id] = Stream(stream_id)
         stream.received = ended
         receiver = self._open_stream(stream, head, ended)
         if self.streams.get(stream_id) is stream:
@@ -259,16 +260,15 @@ class Connection(Sender, Generic[Head]):
             if name == frames.INITIAL_WINDOW_SIZE:
                 if value > frames.MAX_WINDOW:
                     raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
-                change, self._peer_window = value - self._peer_window, value
-                for stream in list(self.streams.values()):
-                    stream.send_window += change
-                    if change > 0:
-                        self._pump(stream)
+                self._peer_window = value
             elif name == frames.MAX_FRAME_SIZE:
                 if not frames.DEFAULT_FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame size that cannot be")
                 self._peer_frame_size = value
         self._put(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        stalled, self._stalled = self._stalled, {}
+        for stream in stalled:
+            self._pump(stream)
 
     def _ping(self, flags: int, payload: bytes) -> None:
         if len(payload) != 8:
@@ -296,15 +296,16 @@ class Connection(Sender, Generic[Head]):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window of a stream that is not open")
             return
         stream.send_window += increment
-        if not increment or stream.send_window > frames.MAX_WINDOW:
+        if not increment or self._peer_window + stream.send_window > frames.MAX_WINDOW:
             self._break(stream, ErrorCode.FLOW_CONTROL_ERROR)
             return
+        self._stalled.pop(stream, None)
         self._pump(stream)
 
     def _rst_stream(self, stream_id: int, _: int) -> None:
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
-            self._blocked.pop(stream, None)
+            self._forget(stream)
             self._abort(stream)
         elif stream_id > self._last_id or not stream_id:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the reset of a stream that is not open")

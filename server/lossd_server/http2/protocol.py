@@ -125,10 +125,13 @@ class Link(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:  # noqa: D102
         self.connection.paused = True
-        self._transport.pause_reading()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:  # noqa: D102
         self.connection.paused = False
+        if self._transport.is_closing():
+            return
         self._transport.resume_reading()
         self.connection.resume()
         self.flush()

@@ -35,10 +35,10 @@ class Stream:
 
     __slots__ = ("id", "receive_window", "received", "receiver", "send_window", "trailers", "unsent")
 
-    def __init__(self, id_: int, send_window: int) -> None:
+    def __init__(self, id_: int) -> None:
         self.id = id_
         self.receive_window = INITIAL_WINDOW
-        self.send_window = send_window
+        self.send_window = 0  # over the peer's initial window, which may change
         self.received = False  # to its end
         self.receiver: Receiver | None = None
         self.unsent: deque[memoryview] | None = None
@@ -56,13 +56,14 @@ class Sender:
         self._peer_window = frames.DEFAULT_WINDOW  # of new streams
         self._peer_frame_size = frames.DEFAULT_FRAME_SIZE
         self._blocked: dict[Stream, None] = {}  # have something to send, and wait for the connection's window or the transport
+        self._stalled: dict[Stream, None] = {}  # wait for their own window
         self._out: list[bytes | memoryview] = []
         self._out_bytes = 0
 
     def respond(self, stream: Stream, block: bytes, payload: bytes, trailers: bytes) -> None:
         """A whole response: header block, body and trailer block."""
         length, id_ = len(payload), stream.id
-        if length > min(stream.send_window, self._send_window, self._peer_frame_size) or self.paused:
+        if length > min(self._peer_window + stream.send_window, self._send_window, self._peer_frame_size) or self.paused:
             self.send_headers(stream, block)
             self.send_data(stream, payload)
             self.send_trailers(stream, trailers)
@@ -105,7 +106,7 @@ class Sender:
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """Ends the stream at once."""
         if self.streams.pop(stream.id, None) is not None:
-            self._blocked.pop(stream, None)
+            self._forget(stream)
             stream.receiver = None
             self._put(frames.rst_stream(stream.id, code))
 
@@ -141,6 +142,11 @@ class Sender:
         self._out.append(data)
         self._out_bytes += len(data)
 
+    def _forget(self, stream: Stream) -> None:
+        """Nothing more is sent on it."""
+        self._blocked.pop(stream, None)
+        self._stalled.pop(stream, None)
+
     def _pump(self, stream: Stream) -> None:
         """Sends what there is for the stream, as far as windows and transport allow."""
         unsent = stream.unsent
@@ -150,9 +156,10 @@ class Sender:
                     self._blocked[stream] = None
                     return
                 piece = unsent[0]
-                size = min(len(piece), stream.send_window, self._send_window, self._peer_frame_size)
+                size = min(len(piece), self._peer_window + stream.send_window, self._send_window, self._peer_frame_size)
                 if size <= 0 and len(piece):
-                    return  # until the stream's window grows
+                    self._stalled[stream] = None
+                    return
                 stream.send_window -= size
                 self._send_window -= size
                 self._put(frames.head(size, frames.DATA, 0, stream.id))
