@@ -19,7 +19,7 @@ from lossd_server.losses.spec import LossSpec
 from lossd_server.service import Service
 from lossd_server.wire import Encoded
 
-# Answers from here on are not put together with their frames, and count as in flight until they are on their way.
+# Answers from here on are not put together with their frames. All count as in flight until they are on their way.
 _LARGE_ANSWER_BYTES: Final = 64 << 10
 
 # Messages to methods that are open to all are not admitted as others are, and are small.
@@ -102,6 +102,8 @@ class Unary(Rpc):
         if size < _LARGE_ANSWER_BYTES:
             connection.respond(self._stream, status.HEADERS, prefix + outcome, status.OK)
             self._let_go()
+            if self._stream.unsent:
+                self.hold = self._service.hold(size, self.caller)
             return
         connection.send_headers(self._stream, status.HEADERS)
         connection.send_data(self._stream, prefix)
