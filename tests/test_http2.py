@@ -5,6 +5,7 @@ import asyncio
 import gzip
 import itertools
 import zlib
+from types import SimpleNamespace
 from typing import Any
 
 import hpack
@@ -435,6 +436,7 @@ async def answer_of(client: Wire) -> dict[str, str]:
             return fields
 
 
+WATCH = "/grpc.health.v1.Health/Watch"
 PLAIN, FLATE = prefixed(MESSAGE), prefixed(zlib.compress(MESSAGE), 1)
 
 
@@ -453,6 +455,7 @@ PLAIN, FLATE = prefixed(MESSAGE), prefixed(zlib.compress(MESSAGE), 1)
         ({"content_type": "text/plain"}, [], ("415", None)),
         ({"grpc_timeout": "1x"}, [], ("400", None)),
         ({"path": "/lossd.v1.LossService/Nothing"}, [], ("200", UNIMPLEMENTED)),
+        ({"path": WATCH}, [prefixed(bytes(5000))], ("200", EXHAUSTED)),  # it is open to all
         ({}, [PLAIN, PLAIN], ("200", INVALID)),
         ({}, [PLAIN + PLAIN], ("200", INVALID)),
         ({}, [PLAIN[:-1]], ("200", INVALID)),
@@ -515,10 +518,6 @@ def test_answers_that_their_caller_does_not_take_count_as_in_flight() -> None:
 
 
 def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> None:
-    class Link:
-        def __init__(self, connection: Connection[Headers]) -> None:
-            self.connection = connection
-
     async def story() -> None:
         peer = ready(1)
         connection = peer.connection
@@ -528,10 +527,9 @@ def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> Non
                 await write(bytes([number]) * 10)
 
         method = Method("Serve", True, serve, lambda *_: None, open_to_all=True)
-        head = read_head(())
-        stream = peer.readers[1].stream
+        head, stream, service = read_head(()), peer.readers[1].stream, SimpleNamespace(max_request_bytes=1)
         connection.paused = True
-        stream.receiver = Streaming(Link(connection), stream, method, head, "", None, ended=True)  # type: ignore[arg-type]
+        stream.receiver = Streaming(SimpleNamespace(connection=connection), stream, method, head, "", service, ended=True)
         while connection.streams:
             await asyncio.sleep(0)
             connection.paused = False

@@ -18,6 +18,9 @@ PREFIX_BYTES: Final = 5  # whether compressed, and the length
 # A message that has begun must be whole within this time: what it takes is counted from its beginning.
 RECEIVE_SECONDS: Final = 60.0
 
+# Messages to methods that are open to all are small, whatever others may be.
+_MAX_OPEN_BYTES: Final = 4 << 10
+
 _WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}  # zlib's names of the formats
 
 
@@ -29,6 +32,10 @@ class Method(NamedTuple):
     serve: Any
     observe: Callable[[str, float, str], None]
     open_to_all: bool = False
+
+    def most_bytes(self, max_request_bytes: int) -> int:
+        """The largest message."""
+        return min(_MAX_OPEN_BYTES, max_request_bytes) if self.open_to_all else max_request_bytes
 
 
 class Rpc:

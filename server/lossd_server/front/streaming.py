@@ -32,6 +32,7 @@ class Streaming(Rpc):
         "_headers_sent",
         "_hold",
         "_incoming",
+        "_most_bytes",
         "_reading",
         "_sent",
         "_service",
@@ -54,6 +55,7 @@ class Streaming(Rpc):
         super().__init__(link, stream, method, head, caller)
         self._service = service
         self._authenticate = authenticate
+        self._most_bytes = method.most_bytes(service.max_request_bytes)
         self._incoming = bytearray()
         self._begun_at = 0.0
         self._reading = False
@@ -150,7 +152,7 @@ class Streaming(Rpc):
 
     def _cut(self) -> bytes | None:
         """The first message, taken off what came, once it is whole."""
-        incoming, most = self._incoming, self._service.max_request_bytes
+        incoming, most = self._incoming, self._most_bytes
         if len(incoming) < PREFIX_BYTES:
             return None
         stop = PREFIX_BYTES + rpc.size_of(incoming, most)
@@ -171,7 +173,7 @@ class Streaming(Rpc):
         """Asks for the rest of a message that is larger than the window, once there is room for it."""
         if self._extra is not None or len(self._incoming) < PREFIX_BYTES:
             return
-        extra = rpc.size_of(self._incoming, self._service.max_request_bytes) + PREFIX_BYTES - INITIAL_WINDOW
+        extra = rpc.size_of(self._incoming, self._most_bytes) + PREFIX_BYTES - INITIAL_WINDOW
         if extra > 0:
             self._extra = await self._service.admit_when_there_is_room(extra, self.caller)
             self._begun_at = time.monotonic()

@@ -22,9 +22,6 @@ from lossd_server.wire import Encoded
 # Answers from here on are not put together with their frames. All count as in flight until they are on their way.
 _LARGE_ANSWER_BYTES: Final = 64 << 10
 
-# Messages to methods that are open to all are not admitted as others are, and are small.
-_MAX_OPEN_BYTES: Final = 4 << 10
-
 _NOTHING: Final = memoryview(b"")
 
 
@@ -35,7 +32,10 @@ class Unary(Rpc):
     `cancel`, where it was set.
     """
 
-    __slots__ = ("_arrived", "_buffer", "_compressed", "_filled", "_received", "_service", "_timer", "cancel", "hold", "message", "spec")
+    __slots__ = (
+        *("_arrived", "_buffer", "_compressed", "_filled", "_most_bytes", "_received", "_service", "_timer"),
+        *("cancel", "hold", "message", "spec"),
+    )
 
     def __init__(
         self, link: Link, stream: Stream, method: Method, head: Head, caller: str, service: Service, arrived: "Callable[[Unary], None]"
@@ -43,6 +43,7 @@ class Unary(Rpc):
         """Raises CallError where there is no room for it."""
         super().__init__(link, stream, method, head, caller)
         self._service = service
+        self._most_bytes = method.most_bytes(service.max_request_bytes)
         self._arrived = arrived
         self._buffer = _NOTHING
         self._filled = -1  # bytes of the message; -1 while its prefix is not whole
@@ -128,7 +129,7 @@ class Unary(Rpc):
                 if ended:
                     raise _cut_off()
                 return
-            size = rpc.size_of(data, _MAX_OPEN_BYTES if self.hold is None else self._service.max_request_bytes)
+            size = rpc.size_of(data, self._most_bytes)
             if self.hold is not None:
                 self.hold.grow(size)
             self._compressed, data = data[0], data[PREFIX_BYTES:]
@@ -151,7 +152,7 @@ class Unary(Rpc):
 
     def _whole(self, message: Encoded, ended: bool) -> None:
         if self._compressed:
-            message = rpc.decompressed(message, self.encoding, self._service.max_request_bytes)
+            message = rpc.decompressed(message, self.encoding, self._most_bytes)
             if self.hold is not None:
                 self.hold.grow(len(message))
         self.message, self._received = message, True
