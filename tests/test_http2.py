@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/2 and gRPC as they are on the wire: frames by hand against a connection without I/O, and requests by hand against a live server."""
+"""HTTP/2 without I/O: frames by hand against a connection, and what it says and tells."""
 
-import asyncio
-import gzip
 import itertools
-import zlib
-from types import SimpleNamespace
 from typing import Any
 
 import hpack
@@ -15,16 +11,10 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, RstStreamFrame, Set
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evaluation_house import House, run, until
-from lossd_server.front.head import read_head
-from lossd_server.front.rpc import Method
-from lossd_server.front.streaming import Streaming
 from lossd_server.http2.connection import Connection
 from lossd_server.http2.frames import MAX_WINDOW, PREFACE, ConnectionFault, ErrorCode, frame
 from lossd_server.http2.headers import HeaderBlocks, Headers, literal
 from lossd_server.http2.sender import INITIAL_WINDOW, Stream
-from requests_of import encoded
-from test_bounds import Wire, wire
 
 BLOCK = literal(b"a", b"b")  # changes nothing in the table, so that it may come in any order
 INITIAL, FRAME_SIZE = SettingsFrame.INITIAL_WINDOW_SIZE, SettingsFrame.MAX_FRAME_SIZE
@@ -408,133 +398,3 @@ def test_a_connection_that_drains_serves_what_its_peer_opened_before_it_heard() 
     assert (goodbye.last_stream_id, goodbye.error_code) == (3, ErrorCode.NO_ERROR)
     assert resets(peer.send(opened(5))) == [(5, ErrorCode.REFUSED_STREAM)]
     assert list(peer.connection.streams) == [1, 3]
-
-
-# ---- gRPC, on a live server
-
-RPC, MESSAGE = encoded("mse_loss", input=[3.0], target=[1.0])
-MSE = {":method": "POST", ":scheme": "http", ":path": f"/lossd.v1.LossService/{RPC}", "content-type": "application/grpc", "te": "trailers"}
-OK, INVALID, DEADLINE, EXHAUSTED, UNIMPLEMENTED = "0", "3", "4", "8", "12"
-
-
-def prefixed(message: bytes, compressed: int = 0) -> bytes:
-    return bytes([compressed]) + len(message).to_bytes(4) + message
-
-
-def begin(client: Wire, **fields: str) -> None:
-    named = {f":{name}" if name in ("method", "path") else name.replace("_", "-"): value for name, value in fields.items()}
-    client.send(HeadersFrame(1, hpack.Encoder().encode({**MSE, **named}), flags=["END_HEADERS"]))
-
-
-async def answer_of(client: Wire) -> dict[str, str]:
-    """Headers and trailers."""
-    fields: dict[str, str] = {}
-    while True:
-        got = await client.next(HeadersFrame)
-        fields.update(hpack.Decoder().decode(got.data))
-        if "END_STREAM" in got.flags:
-            return fields
-
-
-WATCH = "/grpc.health.v1.Health/Watch"
-PLAIN, FLATE = prefixed(MESSAGE), prefixed(zlib.compress(MESSAGE), 1)
-
-
-@pytest.mark.parametrize(
-    ("fields", "pieces", "expected"),
-    [
-        ({}, [PLAIN], ("200", OK)),
-        ({}, [PLAIN[at : at + 1] for at in range(len(PLAIN))], ("200", OK)),
-        ({"grpc_encoding": "gzip"}, [prefixed(gzip.compress(MESSAGE), 1)], ("200", OK)),
-        ({"grpc_encoding": "gzip"}, [PLAIN], ("200", OK)),
-        ({"grpc_encoding": "deflate"}, [FLATE], ("200", OK)),
-        ({"grpc_encoding": "gzip"}, [FLATE], ("200", INVALID)),
-        ({"grpc_encoding": "gzip"}, [prefixed(gzip.compress(bytes(1 << 20)), 1)], ("200", EXHAUSTED)),
-        ({"grpc_encoding": "br"}, [FLATE], ("200", UNIMPLEMENTED)),
-        ({"method": "GET"}, [], ("405", None)),
-        ({"content_type": "text/plain"}, [], ("415", None)),
-        ({"grpc_timeout": "1x"}, [], ("400", None)),
-        ({"path": "/lossd.v1.LossService/Nothing"}, [], ("200", UNIMPLEMENTED)),
-        ({"path": WATCH}, [prefixed(bytes(5000))], ("200", EXHAUSTED)),  # it is open to all
-        ({}, [PLAIN, PLAIN], ("200", INVALID)),
-        ({}, [PLAIN + PLAIN], ("200", INVALID)),
-        ({}, [PLAIN[:-1]], ("200", INVALID)),
-        ({}, [PLAIN[:3]], ("200", INVALID)),
-        ({}, [b""], ("200", INVALID)),
-    ],
-)
-def test_a_request_is_answered_as_grpc_says(fields: dict[str, str], pieces: list[bytes], expected: tuple[str, str | None]) -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
-            begin(client, **fields)
-            client.send(*[DataFrame(1, piece) for piece in pieces], DataFrame(1, b"", flags=["END_STREAM"]))
-            answer = await answer_of(client)
-            assert (answer[":status"], answer.get("grpc-status")) == expected
-
-    run(story, max_request_bytes=100_000)
-
-
-def test_a_message_is_admitted_or_refused_by_its_prefix() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as small, wire(home) as large:
-            begin(small)
-            small.send(DataFrame(1, prefixed(bytes(1 << 20))[:5]))
-            await until(lambda: home.admission.in_flight_bytes > 1 << 20)
-            begin(large)
-            large.send(DataFrame(1, prefixed(bytes((1 << 20) + 1))[:5]))
-            answer = await answer_of(large)
-            assert (answer["grpc-status"], "1048577 bytes" in answer["grpc-message"]) == (EXHAUSTED, True)
-            assert (await large.next(RstStreamFrame)).error_code == ErrorCode.NO_ERROR
-            small.send(RstStreamFrame(1, error_code=8))
-            await until(lambda: home.admission.in_flight_bytes == 0)
-
-    run(story, max_request_bytes=1 << 20)
-
-
-@pytest.mark.parametrize("sent", [b"", PLAIN[:3], PLAIN[:7], PLAIN], ids=["nothing", "half a prefix", "half a message", "all but the end"])
-def test_a_request_that_does_not_come_ends_with_its_deadline(sent: bytes) -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
-            begin(client, grpc_timeout="1m")
-            client.send(DataFrame(1, sent))
-            assert (await answer_of(client))["grpc-status"] == DEADLINE
-
-    run(story)
-
-
-def test_answers_that_their_caller_does_not_take_count_as_in_flight() -> None:
-    async def story(home: House) -> None:
-        _, message = encoded("mse_loss", input=[3.0] * 1000, target=[1.0] * 1000, reduction="none")
-        async with wire(home) as client:
-            client.send(SettingsFrame(0, settings={INITIAL: 0}))
-            begin(client)
-            client.send(DataFrame(1, prefixed(message), flags=["END_STREAM"]))
-            await client.next(HeadersFrame)
-            assert 4000 < home.admission.in_flight_bytes < 8000
-            client.send(SettingsFrame(0, settings={INITIAL: 1 << 16}))
-            assert (await answer_of(client))["grpc-status"] == OK
-
-    run(story)
-
-
-def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> None:
-    async def story() -> None:
-        peer = ready(1)
-        connection = peer.connection
-
-        async def serve(read: Any, write: Any, **_: Any) -> None:
-            for number in range(3):
-                await write(bytes([number]) * 10)
-
-        method = Method("Serve", True, serve, lambda *_: None, open_to_all=True)
-        head, stream, service = read_head(()), peer.readers[1].stream, SimpleNamespace(max_request_bytes=1)
-        connection.paused = True
-        stream.receiver = Streaming(SimpleNamespace(connection=connection), stream, method, head, "", service, ended=True)
-        while connection.streams:
-            await asyncio.sleep(0)
-            connection.paused = False
-            connection.resume()
-            connection.take()
-            connection.paused = True
-
-    asyncio.run(asyncio.wait_for(story(), 10))
