@@ -137,7 +137,7 @@ class Front:
         for unary in arrived:
             if unary.code:
                 continue
-            if isinstance(unary.method.serve, LossSpec):
+            if isinstance(unary.method.serve, LossSpec) and not unary.compressed:
                 calls.append(unary)
             else:
                 self._start(unary)
@@ -155,9 +155,14 @@ class Front:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, unary: Unary) -> None:
-        message, hold, unary.message = unary.message, unary.hold, b""
         answer: bytes | CallError
         try:
+            if unary.compressed:
+                await unary.decompress()
+                unary.cancel = None
+                self._arrive(unary)
+                return
+            message, hold, unary.message = unary.message, unary.hold, b""
             answer = await unary.method.serve(message, deadline=unary.deadline, caller=unary.caller, hold=hold)
         except CallError as error:
             answer = error

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every RPC has: a method, a caller, a deadline, messages that arrive in pieces, and one end that the metrics hear of."""
 
+import asyncio
 import time
 import zlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
 
 from lossd_server.errors import CallError, DeadlineExceeded, MessageMalformed, RequestTooLarge, Unimplemented
 from lossd_server.front import status
@@ -18,6 +20,13 @@ PREFIX_BYTES: Final = 5  # whether compressed, and the length
 # A message that has begun must be whole within this time: what it takes is counted from its beginning.
 RECEIVE_SECONDS: Final = 60.0
 
+# Messages to methods that are open to all are small, whatever others may be.
+_MAX_OPEN_BYTES: Final = 4 << 10
+
+# What they become is not counted before it is known.
+_MAX_UNPACKING: Final = 2
+_UNPACKING: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]] = WeakKeyDictionary()
+
 _WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}  # zlib's names of the formats
 
 
@@ -29,6 +38,10 @@ class Method(NamedTuple):
     serve: Any
     observe: Callable[[str, float, str], None]
     open_to_all: bool = False
+
+    def most_bytes(self, max_request_bytes: int) -> int:
+        """The largest message."""
+        return min(_MAX_OPEN_BYTES, max_request_bytes) if self.open_to_all else max_request_bytes
 
 
 class Rpc:
@@ -91,8 +104,15 @@ def slow() -> DeadlineExceeded:
     return DeadlineExceeded(f"the message was not received within {RECEIVE_SECONDS:.0f} seconds")
 
 
-def decompressed(message: Encoded, encoding: str, max_bytes: int) -> bytes:
-    """The message itself. Raises Unimplemented, MessageMalformed or RequestTooLarge."""
+async def decompressed(message: Encoded, encoding: str, max_bytes: int) -> bytes:
+    """The message itself, unpacked on another thread, two at a time. Raises Unimplemented, MessageMalformed or RequestTooLarge."""
+    loop = asyncio.get_running_loop()
+    unpacking = _UNPACKING.setdefault(loop, asyncio.Semaphore(_MAX_UNPACKING))
+    async with unpacking:
+        return await asyncio.to_thread(_decompressed, message, encoding, max_bytes)
+
+
+def _decompressed(message: Encoded, encoding: str, max_bytes: int) -> bytes:
     if encoding not in _WINDOW_BITS:
         raise Unimplemented(f"messages may be compressed by gzip or deflate, not by {encoding[:20]!r}")
     unpacker = zlib.decompressobj(_WINDOW_BITS[encoding])

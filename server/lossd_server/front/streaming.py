@@ -32,6 +32,7 @@ class Streaming(Rpc):
         "_headers_sent",
         "_hold",
         "_incoming",
+        "_most_bytes",
         "_reading",
         "_sent",
         "_service",
@@ -54,6 +55,7 @@ class Streaming(Rpc):
         super().__init__(link, stream, method, head, caller)
         self._service = service
         self._authenticate = authenticate
+        self._most_bytes = method.most_bytes(service.max_request_bytes)
         self._incoming = bytearray()
         self._begun_at = 0.0
         self._reading = False
@@ -74,6 +76,9 @@ class Streaming(Rpc):
         if not self._incoming:
             self._begun_at = time.monotonic()
         self._incoming += data
+        if self._hold is None and len(self._incoming) > PREFIX_BYTES + self._most_bytes:  # nothing counts it
+            self._stop(rpc.too_large(len(self._incoming), self._most_bytes))
+            return
         self._ended = ended
         self._changed.set()
 
@@ -135,10 +140,11 @@ class Streaming(Rpc):
 
     async def _read(self) -> bytes | None:
         while True:
-            message = self._cut()
-            if message is not None:
+            cut = self._cut()
+            if cut is not None:
                 self._reading = False
-                return message
+                compressed, message = cut
+                return await rpc.decompressed(message, self.encoding, self._most_bytes) if compressed else message
             if self._ended:
                 if self._incoming:
                     raise MessageMalformed("", "the stream ends before its message does")
@@ -148,12 +154,12 @@ class Streaming(Rpc):
             await self._let_in()
             await self._changed.wait()
 
-    def _cut(self) -> bytes | None:
-        """The first message, taken off what came, once it is whole."""
-        incoming, most = self._incoming, self._service.max_request_bytes
+    def _cut(self) -> tuple[int, bytes] | None:
+        """Whether the first message is compressed, and its bytes, taken off what came once it is whole."""
+        incoming = self._incoming
         if len(incoming) < PREFIX_BYTES:
             return None
-        stop = PREFIX_BYTES + rpc.size_of(incoming, most)
+        stop = PREFIX_BYTES + rpc.size_of(incoming, self._most_bytes)
         if stop > len(incoming):
             return None
         compressed = incoming[0]
@@ -165,13 +171,13 @@ class Streaming(Rpc):
         if self._extra is not None:
             self._extra.release()
             self._extra = None
-        return rpc.decompressed(message, self.encoding, most) if compressed else message
+        return compressed, message
 
     async def _let_in(self) -> None:
         """Asks for the rest of a message that is larger than the window, once there is room for it."""
         if self._extra is not None or len(self._incoming) < PREFIX_BYTES:
             return
-        extra = rpc.size_of(self._incoming, self._service.max_request_bytes) + PREFIX_BYTES - INITIAL_WINDOW
+        extra = rpc.size_of(self._incoming, self._most_bytes) + PREFIX_BYTES - INITIAL_WINDOW
         if extra > 0:
             self._extra = await self._service.admit_when_there_is_room(extra, self.caller)
             self._begun_at = time.monotonic()

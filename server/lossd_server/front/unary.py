@@ -19,11 +19,8 @@ from lossd_server.losses.spec import LossSpec
 from lossd_server.service import Service
 from lossd_server.wire import Encoded
 
-# Answers from here on are not put together with their frames, and count as in flight until they are on their way.
+# Answers from here on are not put together with their frames. All count as in flight until they are on their way.
 _LARGE_ANSWER_BYTES: Final = 64 << 10
-
-# Messages to methods that are open to all are not admitted as others are, and are small.
-_MAX_OPEN_BYTES: Final = 4 << 10
 
 _NOTHING: Final = memoryview(b"")
 
@@ -35,7 +32,10 @@ class Unary(Rpc):
     `cancel`, where it was set.
     """
 
-    __slots__ = ("_arrived", "_buffer", "_compressed", "_filled", "_received", "_service", "_timer", "cancel", "hold", "message", "spec")
+    __slots__ = (
+        *("_arrived", "_buffer", "_filled", "_granted", "_most_bytes", "_received", "_service", "_timer"),
+        *("cancel", "compressed", "hold", "message", "spec"),
+    )
 
     def __init__(
         self, link: Link, stream: Stream, method: Method, head: Head, caller: str, service: Service, arrived: "Callable[[Unary], None]"
@@ -43,10 +43,12 @@ class Unary(Rpc):
         """Raises CallError where there is no room for it."""
         super().__init__(link, stream, method, head, caller)
         self._service = service
+        self._most_bytes = method.most_bytes(service.max_request_bytes)
         self._arrived = arrived
         self._buffer = _NOTHING
         self._filled = -1  # bytes of the message; -1 while its prefix is not whole
-        self._compressed = 0
+        self._granted = 0  # bytes of the message that there is room for
+        self.compressed = False
         self._received = False
         self._timer: asyncio.TimerHandle | None = None
         self.message: Encoded = b""
@@ -87,6 +89,13 @@ class Unary(Rpc):
         elif now - self.started_at >= rpc.RECEIVE_SECONDS:
             self._refuse(rpc.slow())
 
+    async def decompress(self) -> None:
+        """Unpacks the message, where it is `compressed`. Raises CallError."""
+        self.message = await rpc.decompressed(self.message, self.encoding, self._most_bytes)
+        if self.hold is not None:
+            self.hold.grow(len(self.message))
+        self.compressed = False
+
     # The answer.
 
     def answer(self, outcome: bytes | CallError) -> None:
@@ -102,6 +111,8 @@ class Unary(Rpc):
         if size < _LARGE_ANSWER_BYTES:
             connection.respond(self._stream, status.HEADERS, prefix + outcome, status.OK)
             self._let_go()
+            if self._stream.unsent:
+                self.hold = self._service.hold(size, self.caller)
             return
         connection.send_headers(self._stream, status.HEADERS)
         connection.send_data(self._stream, prefix)
@@ -126,32 +137,38 @@ class Unary(Rpc):
                 if ended:
                     raise _cut_off()
                 return
-            size = rpc.size_of(data, _MAX_OPEN_BYTES if self.hold is None else self._service.max_request_bytes)
+            size = rpc.size_of(data, self._most_bytes)
+            self._granted = min(size, INITIAL_WINDOW - PREFIX_BYTES)
             if self.hold is not None:
-                self.hold.grow(size)
-            self._compressed, data = data[0], data[PREFIX_BYTES:]
+                self.hold.grow(self._granted)
+            self.compressed, data = bool(data[0]), data[PREFIX_BYTES:]
             if len(data) == size:
                 self._whole(bytes(data), ended)
                 return
             self._buffer, self._filled = np.empty(size, np.uint8).data, 0
-            self._link.connection.grant(self._stream, size + PREFIX_BYTES - INITIAL_WINDOW)
             self.watch_deadline()
         filled = self._filled
         self._filled = filled + len(data)
         if self._filled > len(self._buffer):
             raise _two_messages()
         self._buffer[filled : self._filled] = data
+        if self._granted < len(self._buffer) and self._filled >= self._granted // 2:
+            self._let_in()
         if self._filled == len(self._buffer):
             buffer, self._buffer = self._buffer, _NOTHING
             self._whole(buffer, ended)
         elif ended:
             raise _cut_off()
 
+    def _let_in(self) -> None:
+        """Takes room for four times what there was room for, so that nobody holds much who has not sent a good part of it."""
+        more = min(3 * self._granted, len(self._buffer) - self._granted)
+        if self.hold is not None:
+            self.hold.grow(more)
+        self._granted += more
+        self._link.connection.grant(self._stream, more)
+
     def _whole(self, message: Encoded, ended: bool) -> None:
-        if self._compressed:
-            message = rpc.decompressed(message, self.encoding, self._service.max_request_bytes)
-            if self.hold is not None:
-                self.hold.grow(len(message))
         self.message, self._received = message, True
         if ended:
             self._arrived(self)

@@ -79,6 +79,7 @@ class Connection(Sender, Generic[Head]):
         unpack, head_bytes = frames.HEAD.unpack_from, frames.HEAD_BYTES
         while end - position >= head_bytes:
             high, low, kind, flags, stream_id = unpack(view, position)
+            stream_id &= frames.MAX_STREAM_ID  # the bit above it is reserved
             start, length = position + head_bytes, high << 8 | low
             stop = start + length
             if kind == frames.DATA and self._block is None:
@@ -199,7 +200,9 @@ class Connection(Sender, Generic[Head]):
             self.closing = True
         elif kind == frames.PUSH_PROMISE:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
-        elif kind == frames.PRIORITY and (len(payload) != 5 or not stream_id):
+        elif kind == frames.PRIORITY and not stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the priority of no stream")
+        elif kind == frames.PRIORITY and len(payload) != 5:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a priority of a wrong size")
         # Frames of other kinds are ignored (RFC 9113, section 4.1).
 
@@ -226,7 +229,7 @@ class Connection(Sender, Generic[Head]):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the continuation of nothing")
         stream_id, first_flags, block = self._block
         block += payload
-        if len(block) > MAX_BLOCK_BYTES or not payload:
+        if len(block) > MAX_BLOCK_BYTES or not (payload or flags & frames.END_HEADERS):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too large")
         if flags & frames.END_HEADERS:
             self._block = None
@@ -255,6 +258,8 @@ class Connection(Sender, Generic[Head]):
 
     def _settings(self, flags: int, payload: bytes) -> None:
         if flags & frames.ACK:
+            if payload:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement that says something")
             return
         for name, value in frames.read_settings(payload):
             if name == frames.INITIAL_WINDOW_SIZE:
@@ -265,6 +270,8 @@ class Connection(Sender, Generic[Head]):
                 if not frames.DEFAULT_FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame size that cannot be")
                 self._peer_frame_size = value
+            elif name == frames.ENABLE_PUSH and value > 1:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "neither push nor no push")
         self._put(frames.frame(frames.SETTINGS, frames.ACK, 0))
         stalled, self._stalled = self._stalled, {}
         for stream in stalled:
@@ -285,8 +292,10 @@ class Connection(Sender, Generic[Head]):
         increment &= frames.MAX_WINDOW
         if not stream_id:
             self._send_window += increment
-            if not increment or self._send_window > frames.MAX_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large or does not grow")
+            if not increment:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window that does not grow")
+            if self._send_window > frames.MAX_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
             if self._blocked:
                 self.resume()
             return
@@ -297,7 +306,7 @@ class Connection(Sender, Generic[Head]):
             return
         stream.send_window += increment
         if not increment or self._peer_window + stream.send_window > frames.MAX_WINDOW:
-            self._break(stream, ErrorCode.FLOW_CONTROL_ERROR)
+            self._break(stream, ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR)
             return
         self._stalled.pop(stream, None)
         self._pump(stream)

@@ -156,8 +156,8 @@ class Sender:
                     self._blocked[stream] = None
                     return
                 piece = unsent[0]
-                size = min(len(piece), self._peer_window + stream.send_window, self._send_window, self._peer_frame_size)
-                if size <= 0 and len(piece):
+                size = max(0, min(len(piece), self._peer_window + stream.send_window, self._send_window, self._peer_frame_size))
+                if not size and len(piece):
                     self._stalled[stream] = None
                     return
                 stream.send_window -= size
