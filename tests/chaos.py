@@ -40,6 +40,7 @@ def verdict(tally: Tally, measured: dict[str, Any]) -> dict[str, Any]:
         "valid after all, computed alone and among others": counts["computed"],
         "honest answers among them": counts["honest answers"] + counts["honest answers among hostile ones"],
         "wrong answers": counts["wrong answers"],
+        "lost answers": counts["lost answers"],
         "calls computed after expiry": counts["computed after expiry"],
         **measured,
         "findings": tally.findings,

@@ -71,6 +71,7 @@ class Honest:
             try:
                 work(position)
             except Exception as error:  # noqa: BLE001 - it is what is looked for
+                self._count("lost answers")
                 self._find(f"an honest caller met {type(error).__name__}: {error}")
 
     def _one_by_one(self, position: int) -> None:
@@ -88,6 +89,7 @@ class Honest:
                 continue
             self._compare(valid, found)
             return
+        self._count("lost answers")
         self._find(f"an honest {valid.rpc} was never answered")
 
     def _in_batches(self, position: int) -> None:

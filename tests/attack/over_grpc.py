@@ -50,6 +50,7 @@ def attack(messages: int, seed: int) -> tuple[Tally, dict[str, Any]]:
         }
         drained = asyncio.run(_drain(victim, valid))
         measured["calls under way at SIGTERM"] = drained
+        measured["calls lost in drain"] = sum(count for fate, count in drained.items() if fate.startswith("lost"))
         measured["exit code"] = victim.exit_code(60)
         faults = victim.faults()
     _judge(tally, measured, faults)
