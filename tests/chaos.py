@@ -10,6 +10,7 @@ over gRPC to a server process, with honest callers among them. Exits 1 where any
 import argparse
 import datetime
 import json
+import multiprocessing
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -59,7 +60,8 @@ def main() -> None:
     over_grpc = arguments.messages // 20 if arguments.over_grpc is None else arguments.over_grpc
     share = (arguments.messages - over_grpc) // arguments.processes
     seeds = range(arguments.seed, arguments.seed + arguments.processes)
-    with ProcessPoolExecutor(arguments.processes) as pool:
+    # Not forked: PyTorch's threads do not survive that.
+    with ProcessPoolExecutor(arguments.processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         tallies = list(pool.map(in_process, [share] * arguments.processes, seeds))
     tally, measured = attack(over_grpc, arguments.seed)
     for other in tallies:
