@@ -11,7 +11,8 @@ import hpack
 import pytest
 from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
-from evaluation_house import House, run, until
+from evaluation_house import House, run, square, until
+from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.front.head import read_head
 from lossd_server.front.rpc import Method
 from lossd_server.front.streaming import Streaming
@@ -151,3 +152,22 @@ def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> Non
             connection.paused = True
 
     asyncio.run(asyncio.wait_for(story(), 10))
+
+
+@pytest.mark.parametrize("calls_before", [0, 1], ids=["computed", "queued"])
+@pytest.mark.parametrize("path", [MSE[":path"], "/lossd.v1.EvaluationService/ScoreBatch"], ids=["unary", "batch"])
+def test_a_request_ends_with_its_deadline_though_the_device_is_busy(monkeypatch: pytest.MonkeyPatch, path: str, calls_before: int) -> None:
+    async def story(home: House) -> None:
+        gate = home.gate(monkeypatch)
+        before = [asyncio.ensure_future(home.losses.MseLoss(square(3).mse_loss)) for _ in range(calls_before)]
+        await until(lambda: home.admission.in_flight_bytes > 0 or not before)
+        message = MESSAGE if path == MSE[":path"] else pb.ScoreBatchRequest(calls=[square(2)] * 3).SerializeToString()
+        async with wire(home) as client:
+            begin(client, path=path, grpc_timeout="30m")
+            client.send(DataFrame(1, prefixed(message), flags=["END_STREAM"]))
+            assert (await answer_of(client))["grpc-status"] == DEADLINE
+            assert home.dispatcher.queued_calls == 0
+        gate.open()
+        assert [(await call).value for call in before] == [9.0] * calls_before
+
+    run(story)

@@ -131,6 +131,14 @@ def test_ratios_are_those_recorded() -> None:
     assert [tuple(row) for row in table("How fast it is")] == expected
 
 
+def test_the_attack_is_the_one_recorded() -> None:
+    recorded = json.loads((ROOT / "tests/attack/results.json").read_text())
+    assert f"Last run on {recorded['date']}" in README
+    rows = [(name, recorded[name]) for name in dict(table("Hard to break"))]
+    assert [tuple(row) for row in table("Hard to break")] == [(name, f"{value:,}") for name, value in rows]
+    assert recorded["findings"] == []
+
+
 def test_the_layouts_paths_and_links_exist() -> None:
     (layout,) = [block for block in blocks("") if "proto/lossd/v1/" in block]
     paths = [line.split()[0] for line in layout.splitlines() if not line.startswith(" ")]

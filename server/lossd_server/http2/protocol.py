@@ -43,7 +43,7 @@ class Hub:
         self.links: set[Link] = set()
         self.buffer = memoryview(bytearray(_READ_BYTES))  # of all connections: what one has read is taken in before another reads
         self._unflushed: list[Link] = []
-        self._loop = asyncio.get_event_loop()
+        self._loop = asyncio.get_running_loop()
         self._ticking: asyncio.TimerHandle | None = None
 
     def link(self) -> "Link":
