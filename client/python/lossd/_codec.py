@@ -84,7 +84,10 @@ class Request:
     @property
     def nbytes(self) -> int:
         """About as many bytes as its message has, and never fewer."""
-        return 64 + sum(_nbytes(value) for value in self.fields.values())
+        total = 64
+        for value in self.fields.values():
+            total += value.array.nbytes + 128 if type(value) is Values else _nbytes(value)
+        return total
 
     def encode(self) -> bytes:
         """The request message on the wire."""

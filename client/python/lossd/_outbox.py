@@ -63,7 +63,7 @@ class Outbox(Generic[T]):
     def __init__(self) -> None:
         self._ids = 0
         self._waiting: dict[int, _Call[T]] = {}
-        self._unanswered: dict[int, tuple[T, _Message]] = {}
+        self._unanswered: dict[int, tuple[_Call[T], _Message]] = {}
         self._cancelled: list[int] = []
         self._silent = 0
 
@@ -96,7 +96,7 @@ class Outbox(Generic[T]):
             message = _Message()
             self._silent += 1
             for id_, _, _ in calls:
-                self._unanswered[id_] = (self._waiting.pop(id_).waiter, message)
+                self._unanswered[id_] = (self._waiting.pop(id_), message)
         cancelled, self._cancelled = self._cancelled[:MOST_CALLS], self._cancelled[MOST_CALLS:]
         return stream_message(calls, cancelled)
 
@@ -114,16 +114,25 @@ class Outbox(Generic[T]):
 
     def clear(self) -> list[T]:
         """Takes out every call, answered by nobody: the stream is gone."""
-        waiters = [call.waiter for call in self._waiting.values()] + [waiter for waiter, _ in self._unanswered.values()]
+        waiters = [call.waiter for call in self._calls()]
         self._waiting, self._unanswered, self._cancelled, self._silent = {}, {}, [], 0
         return waiters
 
+    def deadlines(self) -> list[tuple[float, T]]:
+        """Of every call that has one, with its waiter."""
+        return [(call.deadline, call.waiter) for call in self._calls() if call.deadline is not None]
+
     # Implementation details follow.
+
+    def _calls(self) -> list[_Call[T]]:
+        return [*self._waiting.values(), *[call for call, _ in self._unanswered.values()]]
 
     def _settle(self, id_: int) -> T | None:
         """The waiter of a call that left, which it does no more; None where it was answered or cancelled."""
-        waiter, message = self._unanswered.pop(id_, (None, None))
-        if message is not None and message.silent:
+        call, message = self._unanswered.pop(id_, (None, None))
+        if call is None or message is None:
+            return None
+        if message.silent:
             message.silent = False
             self._silent -= 1
-        return waiter
+        return call.waiter

@@ -2,6 +2,7 @@
 """The ScoreStream that the tasks of an AsyncClient share. What is sent when is the Outbox's affair."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,8 @@ class TaskStream:
         self._filled = asyncio.Event()
         self._session: asyncio.Task[None] | None = None
         self._closed = False
+        self._timer: asyncio.TimerHandle | None = None  # one for all calls: no deadline of theirs comes before it
+        self._expires_at = math.inf
 
     async def score(self, call: Encoded, deadline: float | None) -> Any:
         """The LossResponse twin of a call. Raises LossdError, or Alone."""
@@ -33,12 +36,11 @@ class TaskStream:
         self._filled.set()
         if self._session is None:
             self._session = loop.create_task(self._run(), name="lossd-stream")
-        timer = None if deadline is None else loop.call_later(max(0.0, deadline - time.monotonic()), _expire, future)
+        if deadline is not None and deadline < self._expires_at:
+            self._expire_at(deadline)
         try:
             return await future
         finally:
-            if timer is not None:
-                timer.cancel()
             self._outbox.cancel(id_)  # nothing, where it was answered
             if self._outbox:
                 self._filled.set()
@@ -46,6 +48,8 @@ class TaskStream:
     async def close(self) -> None:
         """Ends the stream; calls on it raise CallCancelledError."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         for future in self._outbox.clear():
             _settle(future, _closed())
         if self._session is not None:
@@ -53,6 +57,23 @@ class TaskStream:
             await asyncio.wait([self._session])
 
     # Implementation details follow.
+
+    def _expire_at(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._expires_at = deadline
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, deadline - time.monotonic()), self._expire)
+
+    def _expire(self) -> None:
+        now, later = time.monotonic(), math.inf
+        for deadline, future in self._outbox.deadlines():
+            if deadline <= now:
+                _settle(future, DeadlineError(ErrorDetails("DEADLINE_EXCEEDED", "no answer within the call's timeout")))
+            else:
+                later = min(later, deadline)
+        self._timer, self._expires_at = None, math.inf
+        if later < math.inf:
+            self._expire_at(later)
 
     async def _run(self) -> None:
         """One RPC, from its opening to its end."""
@@ -95,10 +116,6 @@ def _settle(future: "asyncio.Future[Any]", outcome: Any) -> None:
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
-
-
-def _expire(future: "asyncio.Future[Any]") -> None:
-    _settle(future, DeadlineError(ErrorDetails("DEADLINE_EXCEEDED", "no answer within the call's timeout")))
 
 
 def _closed() -> CallCancelledError:
