@@ -213,3 +213,25 @@ def test_merged_is_alone_where_half_of_beta_is_not_a_number_of_the_type(dtype: t
     assert answer.values is not None
     values = torch.frombuffer(bytearray(answer.values), dtype=dtype)
     torch.testing.assert_close(values, torch.nn.functional.smooth_l1_loss(x, t, beta=beta, reduction="none"), rtol=0, atol=2 * beta)
+
+
+def test_a_margin_of_minus_zero_is_zero() -> None:
+    """They are equal, so calls with either share a batch, which has one margin."""
+    ones = torch.ones(12)
+    calls = [
+        call_of("margin_ranking_loss", input1=ones, input2=ones, target=ones, margin=margin, reduction="none") for margin in (-0.0, 0.0)
+    ]
+    check_invariance(calls, rng(1), 1, HostMemory())
+    check_invariance(calls[::-1], rng(2), 1, HostMemory())
+
+
+def test_of_two_nans_that_meet_the_place_in_the_tensor_does_not_show() -> None:
+    """A NaN has a sign and a payload, and which of two a product has depends on where in a tensor they stand."""
+    nans = torch.tensor([0x7FC00000, -0x400000, 0x7FC01234, -0x3FEDCC], dtype=torch.int32).view(torch.float32)
+    kwargs = {"input": nans.repeat(10), "target": torch.ones(40), "weight": nans.repeat_interleave(10)}
+    for reduction in ("none", "mean"):
+        calls = [
+            call_of("mse_loss", **{name: tensor[start : start + 5] for name, tensor in kwargs.items()}, reduction=reduction)
+            for start in range(0, 40, 5)
+        ]
+        check_invariance(calls, rng(1), 1, HostMemory())

@@ -6,9 +6,11 @@ shared tensors. Their reductions may differ; each is applied to its own segment.
 several requests has as many.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from lossd_server import reduce
@@ -125,7 +127,11 @@ def _split(calls: Sequence[Call], counts: list[int], unreduced: Unreduced, memor
     extra = (unreduced.mean_numerator, unreduced.mean_denominator, unreduced.ignored)
     quantities = [quantity for quantity in (unreduced.loss, *extra) if quantity is not None]
     flat = [quantity if quantity.ndim == 1 else quantity.reshape(-1) for quantity in quantities]
-    sums, kept = memory.reduce(flat, keep_values=any(call.reduction == NONE for call in calls))
+    # Which NaN comes of two depends on where in a tensor they meet: an answer has one NaN only.
+    raw, kept = memory.reduce(flat, keep_values=any(call.reduction == NONE for call in calls))
+    sums = [[total if total == total else math.nan for total in totals] for totals in raw]
+    if kept is not None and np.isnan(kept).any():
+        kept = np.where(np.isnan(kept), kept.dtype.type(math.nan), kept)
     rest = iter(sums[1:])
     numerators = sums[0] if unreduced.mean_numerator is None else next(rest)
     denominators = None if unreduced.mean_denominator is None else next(rest)

@@ -63,7 +63,8 @@ def _read(known: "dict[str, Argument] | Any", message: Any, prefix: str, *, publ
             else:
                 arguments[name] = _read(argument.arguments, value, f"{prefix}{name}.", public=public)
         else:
-            arguments[name] = value
+            # 0.0 and -0.0 are equal, so that calls with either meet in a batch: they are the same here.
+            arguments[name] = value + 0.0 if type(value) is float else value
     arguments.given = frozenset(arguments)
     for name, argument in known.items():
         if isinstance(argument, Real | Integer | Flag) and name not in arguments and argument.default is not None:
