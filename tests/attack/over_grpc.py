@@ -28,8 +28,9 @@ def attack(messages: int, seed: int) -> tuple[Tally, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder, Victim(Path(folder)) as victim:
         truth = truth_of(victim.address, valid)
         warm_up = Hostile(victim.address, Mutator(generator, valid), Tally())  # to the size that a busy server has
-        warm_up.flood()
-        warm_up.run(min(500, messages))
+        warm_up.run(min(2000, messages // 4))
+        for _ in range(3):
+            warm_up.flood()
         threads, descriptors = victim.settled(0, 0, timeout_seconds=3.0)
         at_rest = victim.resident_bytes()
 
