@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from lossd_server import address
+from lossd_server import sockets
 
 _MIB = 1 << 20
 
@@ -92,7 +92,7 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert_file and tls_key_file are for each other: set both or none")
         if self.tls_client_ca_file and not self.tls_cert_file:
             raise ValueError("tls_client_ca_file is for TLS: set tls_cert_file and tls_key_file too")
-        if not (self.tls_cert_file or self.insecure or address.is_loopback(self.listen)):
+        if not (self.tls_cert_file or self.insecure or sockets.is_loopback(self.listen)):
             raise ValueError(f"other machines can reach {self.listen}: set tls_cert_file and tls_key_file, or insecure for no TLS")
         return self
 

@@ -15,26 +15,26 @@ import torch
 from prometheus_client import CollectorRegistry, start_http_server
 
 from lossd.v1 import evaluation_service_pb2, loss_service_pb2
-from lossd_server import address
-from lossd_server import device as devices
+from lossd_server import sockets
 from lossd_server.admission import Admission
-from lossd_server.callers import Callers
-from lossd_server.coalescer import Coalescer
+from lossd_server.compute import device as devices
+from lossd_server.compute.device import Device
 from lossd_server.config import Settings
-from lossd_server.device import Device
-from lossd_server.dispatcher import Dispatcher
 from lossd_server.errors import ShuttingDown
-from lossd_server.evaluation import EvaluationService
-from lossd_server.front import health, reflection
-from lossd_server.front.front import Front
+from lossd_server.front import grpc_health, reflection
+from lossd_server.front.callers import Callers
 from lossd_server.front.listener import Listener
-from lossd_server.health import Health, Probe
+from lossd_server.front.router import Front
+from lossd_server.front.tokens import Tokens
 from lossd_server.losses import LOSSES
 from lossd_server.metrics import Metrics
 from lossd_server.process import DeviceGoneError
-from lossd_server.service import Service
-from lossd_server.tokens import Tokens
-from lossd_server.validate import Limits
+from lossd_server.queue.coalescer import Coalescer
+from lossd_server.queue.dispatcher import Dispatcher
+from lossd_server.requests.validate import RequestLimits
+from lossd_server.service.probe import Health, Probe
+from lossd_server.service.score_batch import EvaluationService
+from lossd_server.service.scoring import Service
 
 # What health watchers and idle streams get to notice that the server goes, once everything accepted is answered.
 _GOODBYE_SECONDS = 0.5
@@ -75,12 +75,12 @@ class Server:
         self._service = Service(
             self._dispatcher,
             self._admission,
-            Limits(settings.max_response_bytes, settings.max_workspace_bytes, settings.max_operations),
+            RequestLimits(settings.max_response_bytes, settings.max_workspace_bytes, settings.max_operations),
             max_request_bytes=settings.max_request_bytes,
             info=self._info(),
         )
         self._evaluation = EvaluationService(self._service, self._dispatcher, max_response_bytes=settings.max_response_bytes)
-        self._health_service = health.HealthService()
+        self._health_service = grpc_health.HealthService()
         self._health = Health(
             self._publish_health,
             (SERVICE_NAME, EVALUATION_SERVICE_NAME),
@@ -96,7 +96,7 @@ class Server:
         """Binds and begins to serve. Raises OSError where an address is not to be had, ValueError where TLS cannot be."""
         self.address = self._listener.bind()
         if self._settings.admin_listen:
-            host, port = address.split(self._settings.admin_listen)
+            host, port = sockets.split(self._settings.admin_listen)
             self._admin = start_http_server(port, host, registry=self._metrics.registry)
             self.admin_address = f"{host}:{self._admin[0].server_port}"
         await self._health.start()
@@ -159,9 +159,9 @@ class Server:
         front = Front(self._service, self._metrics, Callers(tokens))
         front.add_losses(SERVICE_NAME)
         front.add_evaluation(EVALUATION_SERVICE_NAME, self._evaluation)
-        front.add(health.SERVICE_NAME, self._health_service.methods(), open_to_all=True)
+        front.add(grpc_health.SERVICE_NAME, self._health_service.methods(), open_to_all=True)
         if self._settings.reflection:
-            names = (SERVICE_NAME, EVALUATION_SERVICE_NAME, health.SERVICE_NAME, *reflection.SERVICE_NAMES)
+            names = (SERVICE_NAME, EVALUATION_SERVICE_NAME, grpc_health.SERVICE_NAME, *reflection.SERVICE_NAMES)
             schemas = reflection.Reflection(names)
             for name in reflection.SERVICE_NAMES:
                 front.add(name, schemas.methods())

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossd.v1 import evaluation_service_pb2
-from lossd_server.decode import decode, parse
 from lossd_server.losses import LOSSES
-from lossd_server.validate import Limits, validate
-from requests_of import encoded
+from lossd_server.requests.decode import decode, parse
+from lossd_server.requests.validate import RequestLimits, validate
 from samples import SAMPLES
+from support.encoded_requests import encoded
 
 MEMBERS = {
     field.message_type.name.removesuffix("Request"): field.name
@@ -42,7 +42,7 @@ def corpus(max_bytes: int = 1 << 16) -> list[Valid]:
                 kwargs = {**sample.kwargs, "reduction": reduction}
                 rpc, message = encoded(name, **kwargs)
                 if len(message) <= max_bytes:
-                    validate(LOSSES[rpc], decode(LOSSES[rpc], parse(f"{rpc}Request", message)), Limits())
+                    validate(LOSSES[rpc], decode(LOSSES[rpc], parse(f"{rpc}Request", message)), RequestLimits())
                     calls.append(Valid(name, rpc, message, kwargs))
     assert len({call.rpc for call in calls}) == len(LOSSES)
     return calls

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 from unittest import mock
 
-from lossd_server.device import Device
-from lossd_server.dispatcher import Dispatcher
-from lossd_server.validate import Call
+from lossd_server.call import Call
+from lossd_server.compute.device import Device
+from lossd_server.queue.dispatcher import Dispatcher
 
 # Between the queue's look at the clock and ours other calls of the same message are queued, or the process waits for a core.
 TOLERANCE_SECONDS = 0.05

@@ -15,27 +15,27 @@ from typing import Any
 
 from lossd.v1 import evaluation_service_pb2 as evaluation_pb2
 from lossd.v1 import loss_service_pb2, response_pb2
-from lossd_server import device, encode
 from lossd_server.admission import Admission
-from lossd_server.batch import Answer
-from lossd_server.coalescer import Coalescer
-from lossd_server.device import Device
-from lossd_server.dispatcher import Dispatcher
+from lossd_server.call import Answer, Call, Execution, Success
+from lossd_server.compute import device
+from lossd_server.compute.device import Device
+from lossd_server.compute.memory import HostMemory
 from lossd_server.errors import CallError, InvalidArgument
-from lossd_server.evaluation import EvaluationService
 from lossd_server.losses import LOSSES
-from lossd_server.memory import HostMemory
-from lossd_server.reader import Reader
-from lossd_server.service import Service
-from lossd_server.submission import Execution, Success
-from lossd_server.validate import Call, Limits
+from lossd_server.queue.coalescer import Coalescer
+from lossd_server.queue.dispatcher import Dispatcher
+from lossd_server.requests.reader import Reader
+from lossd_server.requests.validate import RequestLimits
+from lossd_server.service import responses
+from lossd_server.service.score_batch import EvaluationService
+from lossd_server.service.scoring import Service
 
 from .corpus import Valid, corpus
 from .expiry import Expiry
 from .mutations import Mutator
 from .verdict import Tally, bits
 
-_LIMITS = Limits(max_response_bytes=1 << 20, max_workspace_bytes=64 << 20, max_operations=10**8)
+_LIMITS = RequestLimits(max_response_bytes=1 << 20, max_workspace_bytes=64 << 20, max_operations=10**8)
 _KEPT = 8  # calls of a key that are computed together
 _KEYS = 200
 _CONCURRENT = 24
@@ -210,7 +210,7 @@ def _services() -> Iterator[tuple[Service, EvaluationService, Admission]]:
 
 def _encoded(success: Success) -> bytes:
     assert isinstance(success.answer, Answer)
-    return bits(encode.response(success.answer, success.execution))
+    return bits(responses.response(success.answer, success.execution))
 
 
 def _read(reader: Reader, rpc: str, message: bytes) -> Call | CallError:

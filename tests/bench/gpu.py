@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from lossd_server.batch import compute
-from lossd_server.device import resolve
+from lossd_server.compute.batch import compute
+from lossd_server.compute.device import resolve
+from lossd_server.compute.memory import memory_of
 from lossd_server.losses import LOSSES
-from lossd_server.memory import memory_of
-from lossd_server.reader import Reader
-from lossd_server.validate import Limits
+from lossd_server.requests.reader import Reader
+from lossd_server.requests.validate import RequestLimits
 from workloads import cross_entropy, mse
 
 CALLS = 256  # in a batch
@@ -57,7 +57,7 @@ def main() -> None:
 
 def merged(device: torch.device, rpc: str, request: Any) -> dict[str, Any]:
     """CALLS requests from bytes on the host to sums on the host: in one batch, and one by one."""
-    memory, reader, message = memory_of(device), Reader(Limits()), request.SerializeToString()
+    memory, reader, message = memory_of(device), Reader(RequestLimits()), request.SerializeToString()
     calls = [reader.read(LOSSES[rpc], message) for _ in range(CALLS)]
     together = seconds(device, lambda: compute(calls, memory))
     alone = seconds(device, lambda: [compute([call], memory) for call in calls])

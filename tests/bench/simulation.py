@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lossd_server.coalescer import Coalescer
+from lossd_server.queue.coalescer import Coalescer
 
 
 @dataclass(frozen=True)

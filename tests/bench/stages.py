@@ -16,32 +16,34 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from lossd_server import batch, log, service
+from lossd_server import log
+from lossd_server.compute import batch
+from lossd_server.compute.memory import HostMemory
 from lossd_server.config import Settings
-from lossd_server.dispatcher import Dispatcher
 from lossd_server.front.unary import Unary
+from lossd_server.http2.asyncio_protocol import Connections
 from lossd_server.http2.connection import Connection
-from lossd_server.http2.protocol import Hub
-from lossd_server.memory import HostMemory
-from lossd_server.reader import Reader
+from lossd_server.queue.dispatcher import Dispatcher
+from lossd_server.requests.reader import Reader
+from lossd_server.requests.templates import Template
 from lossd_server.server import Server
-from lossd_server.service import Service
-from lossd_server.structure import Structure
+from lossd_server.service import scoring
+from lossd_server.service.scoring import Service
 from workloads import CROSS_ENTROPY, WORKLOADS
 
 STAGES: list[tuple[Any, str, str]] = [
     (Connection, "receive", "receive: from bytes to whole requests"),
     (Service, "score_together", "score"),
-    (Structure, "calls", "    read as one: match, slice, check values"),
+    (Template, "calls", "    read as one: match, slice, check values"),
     (Reader, "read", "    read one: match, slice, check values"),
     (Dispatcher, "compute_now", "    compute and count"),
     (batch, "compute", "        compute"),
     (HostMemory, "load", "            make tensors"),
     (F, "cross_entropy", "            PyTorch's kernel"),
     (HostMemory, "reduce", "            sum in float64"),
-    (service, "responses", "    encode"),
+    (scoring, "responses", "    encode"),
     (Unary, "answer", "    answer: from responses to frames"),
-    (Hub, "flush", "send"),
+    (Connections, "flush", "send"),
 ]
 _CALLS = "    answer: from responses to frames"
 

@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lossd_server import address, tls
+from lossd_server import sockets
 from lossd_server.config import Settings
-from lossd_server.front.front import Front
-from lossd_server.front.head import read_head
-from lossd_server.http2.protocol import Hub, Limits
+from lossd_server.front import tls
+from lossd_server.front.request_headers import read_request_headers
+from lossd_server.front.router import Front
+from lossd_server.http2.asyncio_protocol import ConnectionLimits, Connections
 
 # RPCs at once on one connection. Clients hold further ones back; those of others are refused with a reset.
 MAX_CONCURRENT_STREAMS = 1024
@@ -43,7 +44,7 @@ class Listener:
 
     def __init__(self, settings: Settings, front: Front) -> None:
         self._settings = settings
-        limits = Limits(
+        limits = ConnectionLimits(
             settings.max_connections,
             MAX_CONCURRENT_STREAMS,
             HANDSHAKE_SECONDS,
@@ -53,7 +54,7 @@ class Listener:
             _MAX_PING_STRIKES,
         )
         self._front = front
-        self._hub = Hub(limits, read_head, front.open_stream)
+        self._hub = Connections(limits, read_request_headers, front.open_stream)
         front.flush_with(self._hub.flush)
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.AbstractServer] = []
@@ -71,7 +72,7 @@ class Listener:
             if settings.listen.startswith("unix:"):
                 self._sockets = [_unix(settings.listen.removeprefix("unix:"))]
                 return settings.listen
-            host, port = address.split(settings.listen)
+            host, port = sockets.split(settings.listen)
             self._sockets = _inet(host.strip("[]"), port, shared=settings.workers > 1)
         except OSError:
             raise OSError(f"cannot listen on {settings.listen}") from None

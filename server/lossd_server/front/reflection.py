@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from lossd_server.errors import MessageMalformed
-from lossd_server.stream import Read
+from lossd_server.service.streams import Read
 
 SERVICE_NAMES: Final = ("grpc.reflection.v1.ServerReflection", reflection.SERVICE_NAME)
 

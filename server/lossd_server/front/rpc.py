@@ -10,10 +10,10 @@ from weakref import WeakKeyDictionary
 
 from lossd_server.errors import CallError, DeadlineExceeded, MessageMalformed, RequestTooLarge, Unimplemented
 from lossd_server.front import status
-from lossd_server.front.head import Head
-from lossd_server.http2.protocol import Link
-from lossd_server.http2.sender import Stream
-from lossd_server.wire import Encoded
+from lossd_server.front.request_headers import RequestHeaders
+from lossd_server.http2.asyncio_protocol import ServerProtocol
+from lossd_server.http2.sending import Stream
+from lossd_server.losses.tensor import Encoded
 
 PREFIX_BYTES: Final = 5  # whether compressed, and the length
 
@@ -49,7 +49,7 @@ class Rpc:
 
     __slots__ = ("_link", "_stream", "caller", "code", "deadline", "encoding", "method", "started_at")
 
-    def __init__(self, link: Link, stream: Stream, method: Method, head: Head, caller: str) -> None:
+    def __init__(self, link: ServerProtocol, stream: Stream, method: Method, head: RequestHeaders, caller: str) -> None:
         self._link = link
         self._stream = stream
         self.method = method

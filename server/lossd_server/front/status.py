@@ -12,15 +12,15 @@ from urllib.parse import quote
 from google.rpc import error_details_pb2, status_pb2
 
 from lossd_server.errors import CallError, InvalidArgument, Unavailable
-from lossd_server.http2 import headers
+from lossd_server.http2 import header_blocks
 
 ERROR_DOMAIN: Final = "lossd"
 
 _CONTENT_TYPE: Final = (b"content-type", b"application/grpc")
 _ENCODINGS: Final = (b"grpc-accept-encoding", b"identity,deflate,gzip")
 
-HEADERS: Final = headers.response_block(_CONTENT_TYPE, _ENCODINGS)
-OK: Final = headers.trailer_block((b"grpc-status", b"0"))
+HEADERS: Final = header_blocks.response_block(_CONTENT_TYPE, _ENCODINGS)
+OK: Final = header_blocks.trailer_block((b"grpc-status", b"0"))
 
 # Every printable character of ASCII but the per cent sign stands for itself in a grpc-message.
 _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -28,17 +28,17 @@ _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 def trailers(error: CallError) -> bytes:
     """The trailers of an RPC that failed."""
-    return headers.trailer_block(*_fields(error))
+    return header_blocks.trailer_block(*_fields(error))
 
 
 def trailers_only(error: CallError) -> bytes:
     """All the headers of an RPC that failed before it answered anything."""
-    return headers.response_block(_CONTENT_TYPE, _ENCODINGS, *_fields(error))
+    return header_blocks.response_block(_CONTENT_TYPE, _ENCODINGS, *_fields(error))
 
 
 def http_error(code: int) -> bytes:
     """The headers that tell what is not a gRPC client so."""
-    return headers.status_block(code)
+    return header_blocks.status_block(code)
 
 
 def details(error: CallError) -> status_pb2.Status:

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from lossd_server.admission import Hold
 from lossd_server.errors import CallError, Cancelled, MessageMalformed
 from lossd_server.front import rpc, status
-from lossd_server.front.head import Head
+from lossd_server.front.request_headers import RequestHeaders
 from lossd_server.front.rpc import PREFIX_BYTES, Method, Rpc
-from lossd_server.http2.protocol import Link
-from lossd_server.http2.sender import INITIAL_WINDOW, Stream
-from lossd_server.service import Service
-from lossd_server.unexpected import unexpected
+from lossd_server.http2.asyncio_protocol import ServerProtocol
+from lossd_server.http2.sending import INITIAL_WINDOW, Stream
+from lossd_server.log import unexpected
+from lossd_server.service.scoring import Service
 
 
 class Streaming(Rpc):
@@ -41,10 +41,10 @@ class Streaming(Rpc):
 
     def __init__(
         self,
-        link: Link,
+        link: ServerProtocol,
         stream: Stream,
         method: Method,
-        head: Head,
+        head: RequestHeaders,
         caller: str,
         service: Service,
         authenticate: Callable[[], object],

@@ -11,13 +11,13 @@ import numpy as np
 from lossd_server.admission import Hold
 from lossd_server.errors import CallError, MessageMalformed
 from lossd_server.front import rpc, status
-from lossd_server.front.head import Head
+from lossd_server.front.request_headers import RequestHeaders
 from lossd_server.front.rpc import PREFIX_BYTES, Method, Rpc
-from lossd_server.http2.protocol import Link
-from lossd_server.http2.sender import INITIAL_WINDOW, Stream
+from lossd_server.http2.asyncio_protocol import ServerProtocol
+from lossd_server.http2.sending import INITIAL_WINDOW, Stream
 from lossd_server.losses.spec import LossSpec
-from lossd_server.service import Service
-from lossd_server.wire import Encoded
+from lossd_server.losses.tensor import Encoded
+from lossd_server.service.scoring import Service
 
 # Answers from here on are not put together with their frames. All count as in flight until they are on their way.
 _LARGE_ANSWER_BYTES: Final = 64 << 10
@@ -38,7 +38,14 @@ class Unary(Rpc):
     )
 
     def __init__(
-        self, link: Link, stream: Stream, method: Method, head: Head, caller: str, service: Service, arrived: "Callable[[Unary], None]"
+        self,
+        link: ServerProtocol,
+        stream: Stream,
+        method: Method,
+        head: RequestHeaders,
+        caller: str,
+        service: Service,
+        arrived: "Callable[[Unary], None]",
     ) -> None:
         """Raises CallError where there is no room for it."""
         super().__init__(link, stream, method, head, caller)

@@ -12,8 +12,8 @@ from typing import Final, Generic, TypeVar
 
 from lossd_server.http2 import frames
 from lossd_server.http2.frames import ConnectionFault, ErrorCode
-from lossd_server.http2.headers import MAX_BLOCK_BYTES, MAX_LIST_BYTES, HeaderBlocks, Headers
-from lossd_server.http2.sender import INITIAL_WINDOW, Receiver, Sender, Stream, nothing
+from lossd_server.http2.header_blocks import MAX_BLOCK_BYTES, MAX_LIST_BYTES, HeaderBlocks, Headers
+from lossd_server.http2.sending import INITIAL_WINDOW, Receiver, Sender, Stream, nothing
 
 Head = TypeVar("Head")
 
@@ -27,17 +27,17 @@ _LAST_PING: Final = b"the last"
 
 
 class Connection(Sender, Generic[Head]):
-    """See the module. `open_stream` is (stream, what `read_head` made of its headers, whether that is all of the request) and
-    returns who reads the stream, None where it was answered already. `read_head` depends on nothing but the headers.
+    """See the module. `open_stream` is (stream, what `read_headers` made of its headers, whether that is all of the request) and
+    returns who reads the stream, None where it was answered already. `read_headers` depends on nothing but the headers.
     """
 
     def __init__(
-        self, read_head: Callable[[Headers], Head], open_stream: Callable[[Stream, Head, bool], Receiver | None], *, max_streams: int
+        self, read_headers: Callable[[Headers], Head], open_stream: Callable[[Stream, Head, bool], Receiver | None], *, max_streams: int
     ) -> None:
         super().__init__()
         self._open_stream = open_stream
         self._max_streams = max_streams
-        self._blocks = HeaderBlocks(read_head)
+        self._blocks = HeaderBlocks(read_headers)
         self._rest = b""
         self._preface = False
         self._block: tuple[int, int, bytearray] | None = None  # stream id, flags, what there is of it, while it continues

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lossd_server.errors import InvalidArgument, ShapeMismatch, TargetOutOfRange, ValueOutOfRange
 from lossd_server.losses.spec import Arguments, Arrangement
-from lossd_server.wire import Array
+from lossd_server.losses.tensor import Array
 
 Check = Callable[[Arguments], None]
 # Up to so many elements a loop over them is quicker than a ufunc.

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from lossd_server.errors import HyperparameterOutOfRange, TargetOutOfRange
 from lossd_server.losses import checks
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Integer, Kind, LossSpec, Real, Tensor
-from lossd_server.wire import Array
+from lossd_server.losses.tensor import Array
 
 # On a CPU torch takes rows that are shorter than a vector of its elements one by one, ten times as long. Further classes of
 # probability 0 make the row whole (tests/bench/few_classes.py); the shortest rows are not worth it.

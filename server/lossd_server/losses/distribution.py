@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lossd_server.errors import ShapeMismatch, ValueOutOfRange
 from lossd_server.losses import checks
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Flag, Kind, LossSpec, Real, Tensor
-from lossd_server.wire import Array
+from lossd_server.losses.tensor import Array
 
 
 def kl_div(input: torch.Tensor, target: torch.Tensor, log_target: bool) -> torch.Tensor:

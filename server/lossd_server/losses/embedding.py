@@ -6,7 +6,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lossd_server.losses import checks, rows
+from lossd_server.losses import checks, row_sums
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Flag, Group, Kind, LossSpec, Real, Tensor
 
 Distance = tuple[str, float, float]  # its message's field, p, eps
@@ -31,8 +31,8 @@ def cosine_embedding_loss(input1: torch.Tensor, input2: torch.Tensor, target: to
 
     torch.nn.functional.cosine_embedding_loss.
     """
-    square1, square2 = rows.total(input1 * input1) + 1e-12, rows.total(input2 * input2) + 1e-12
-    cosine = rows.total(input1 * input2) / (square1 * square2).sqrt()
+    square1, square2 = row_sums.total(input1 * input1) + 1e-12, row_sums.total(input2 * input2) + 1e-12
+    cosine = row_sums.total(input1 * input2) / (square1 * square2).sqrt()
     return torch.where(target == 1, 1 - cosine, (cosine - margin).clamp(min=0))
 
 
@@ -62,11 +62,11 @@ def _distance(u: torch.Tensor, v: torch.Tensor, distance: Distance) -> torch.Ten
     """torch.nn.functional.pairwise_distance, 1 - cosine_similarity, or sum (u - v)^2."""
     kind, p, eps = distance
     if kind == "pairwise_distance":
-        return rows.norm(u - v + eps, p)
+        return row_sums.norm(u - v + eps, p)
     if kind == "squared_euclidean_distance":
-        return rows.total((u - v).square())
-    lengths = [rows.norm(x, 2.0).clamp(min=eps).unsqueeze(-1) for x in (u, v)]
-    return 1 - rows.total((u / lengths[0]) * (v / lengths[1]))
+        return row_sums.total((u - v).square())
+    lengths = [row_sums.norm(x, 2.0).clamp(min=eps).unsqueeze(-1) for x in (u, v)]
+    return 1 - row_sums.total((u / lengths[0]) * (v / lengths[1]))
 
 
 # -- arranging

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from lossd_server.errors import TargetOutOfRange
-from lossd_server.losses import checks, rows
+from lossd_server.losses import checks, row_sums
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Integer, Kind, LossSpec, Real, Tensor
 
 # Multiply-adds that take as long as one pair of a label and a class in multi-label margin.
@@ -38,7 +38,7 @@ def multilabel_margin_loss(input: torch.Tensor, target: torch.Tensor) -> torch.T
 def multilabel_soft_margin_loss(input: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """sum_c -w[c] (t[c] ln sigmoid(x[c]) + (1 - t[c]) ln sigmoid(-x[c])) / C. torch.nn.functional.multilabel_soft_margin_loss."""
     loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
-    return rows.total(loss if weight is None else loss * weight) / input.shape[-1]
+    return row_sums.total(loss if weight is None else loss * weight) / input.shape[-1]
 
 
 # -- arranging

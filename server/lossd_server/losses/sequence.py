@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lossd_server.errors import HyperparameterOutOfRange, ShapeMismatch, TargetOutOfRange, TensorMissing, ValueOutOfRange
 from lossd_server.losses import checks
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Flag, Integer, Kind, Lengths, LossSpec, Tensor, Unreduced
-from lossd_server.wire import INT64, Array
+from lossd_server.losses.tensor import INT64, Array
 
 # Multiply-adds that take as long as one state of one time step: three exponentials and a logarithm.
 _STATE_OPERATIONS = 400

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from lossd_server.wire import Array
+from lossd_server.losses.tensor import Array
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from lossd_server.errors import HyperparameterOutOfRange, ShapeMismatch, TensorM
 from lossd_server.losses import checks
 from lossd_server.losses.classification import cross_entropy, index_denominator
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Group, Integer, Kind, Lengths, LossSpec, Real, Tensor
-from lossd_server.wire import Array
+from lossd_server.losses.tensor import Array
 
 # Scores held at a time: 16 MiB of float32. More rows make the matrix product no faster.
 _CHUNK_SCORES = 4 << 20

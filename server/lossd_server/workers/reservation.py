@@ -13,7 +13,7 @@ import socket
 from types import TracebackType
 from typing import Self
 
-from lossd_server import address
+from lossd_server import sockets
 
 
 class Reservation:
@@ -21,7 +21,7 @@ class Reservation:
 
     def __init__(self, listen: str) -> None:
         """Raises OSError without an errno, as a server that cannot bind does, where the address is not to be had."""
-        host, port = address.split(listen)
+        host, port = sockets.split(listen)
         self._sockets: list[socket.socket] = []
         try:
             found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

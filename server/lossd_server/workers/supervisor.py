@@ -20,7 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, start_http_server
 from prometheus_client.registry import Collector
 
-from lossd_server import address as addresses
+from lossd_server import sockets
 from lossd_server.config import Settings
 from lossd_server.workers import scrape
 from lossd_server.workers.child import Child
@@ -88,7 +88,7 @@ class Supervisor:
         with Reservation(self._settings.listen) as reservation:
             if not self._settings.admin_listen:
                 return await self._keep_all(reservation.address)
-            host, port = addresses.split(self._settings.admin_listen)
+            host, port = sockets.split(self._settings.admin_listen)
             self.registry.register(_Merged(self._scrape, loop))
             admin, _ = start_http_server(port, host, registry=self.registry)
             self._admin_address = f"{host}:{admin.server_port}"

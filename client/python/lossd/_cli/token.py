@@ -14,7 +14,7 @@ def token(name: str) -> None:
     Prints the token, which is the caller's secret and stored nowhere, and the line for the server's --tokens-file, which is no secret.
     """
     with server_installed():
-        from lossd_server.tokens import make_token
+        from lossd_server.front.tokens import make_token
     try:
         secret, line = make_token(name)
     except ValueError as error:

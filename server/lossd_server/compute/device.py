@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A device and its threads: batches in, one result for each call out.
+
+Isolation: when a kernel raises for a batch, each of its calls is run once alone, and only those that raise again fail.
+A device is lost when its thread died, when a batch never ends, or when a CUDA context no longer computes. Who waits for the
+batch notices; see Dispatcher.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+import torch
+
+from lossd_server.call import Answer, Answers, Call
+from lossd_server.compute import batch
+from lossd_server.compute.memory import HostMemory, Memory, memory_of
+from lossd_server.errors import CallError, KernelFailure
+
+Results = list[Answer | Answers | CallError]
+Done = Callable[[Results | None], None]  # None: the device was lost
+
+# Above this estimated time on one thread, a batch is worth the fork and join of the intra-op threads (about a millisecond).
+_PARALLEL_ABOVE_SECONDS = 4e-3
+
+_CPU_SLOTS, _GPU_SLOTS = 1, 2
+
+_log = structlog.get_logger("lossd.device")
+
+
+def resolve(name: str) -> torch.device:
+    """ "auto" is the first CUDA device that torch sees, else the CPU. Raises ValueError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device {name!r} is not auto, cpu or cuda:N") from None
+    if device.type == "cuda":
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"device {name!r} is not here; torch sees {torch.cuda.device_count()} CUDA devices")
+        return torch.device("cuda", device.index or 0)
+    if device.type != "cpu":
+        raise ValueError(f"device {name!r} is not auto, cpu or cuda:N")
+    return device
+
+
+def run(calls: Sequence[Call], memory: Memory) -> Results:
+    """One result for each call, in order. Never raises."""
+    try:
+        return list(batch.compute(calls, memory))
+    except Exception as error:  # noqa: BLE001 - the kernels' exceptions are of any type
+        _log.error("kernel_failure", loss=calls[0].spec.name, calls=sum([c.count for c in calls]), error=type(error).__name__)
+        if len(calls) == 1 and calls[0].count == 1:
+            return [KernelFailure(calls[0].spec.rpc)]
+    if len(calls) == 1:
+        return [batch.joined(calls[0], [run([part], memory)[0] for part in calls[0].parts()])]
+    return [result for call in calls for result in run([call], memory)]
+
+
+def _has_failed(result: Answer | Answers | CallError) -> bool:
+    return isinstance(result, KernelFailure) or (isinstance(result, Answers) and bool(result.errors))
+
+
+def check_context(device: torch.device) -> None:
+    """Raises where a CUDA device no longer computes: after some errors of a kernel its context fails for ever."""
+    if device.type == "cuda":
+        torch.ones(1, device=device).sum().item()
+
+
+class Device:
+    """One device. `run_inline` computes on the caller's thread, `start` on the device's own; never both at a time.
+
+    `slots` batches may be started before the first is done. A GPU has two: each has a thread, memory and stream of its own, so
+    that the next batch is gathered and copied while the last one is computed.
+    """
+
+    def __init__(self, device: torch.device, *, intra_op_threads: int = 1) -> None:
+        self.torch_device = device
+        self.name = str(device)
+        self.is_cpu = device.type == "cpu"  # small batches may be computed on the caller's thread
+        self._intra_op_threads = intra_op_threads
+        self._inline_memory = HostMemory()
+        self._inline_thread = 0
+        self.slots = _CPU_SLOTS if self.is_cpu else _GPU_SLOTS
+        self._replacements = 1 if self.is_cpu else 0
+        self._is_lost = False
+        self._start_threads()
+
+    def run_inline(self, calls: Sequence[Call]) -> Results:
+        """Computes now, on this thread, without intra-op parallelism: its fork and join costs a small batch 100 times its work."""
+        if self._inline_thread != threading.get_ident():
+            self._inline_thread = threading.get_ident()
+            torch.set_num_threads(1)  # of this thread
+            torch.set_grad_enabled(False)  # likewise; inference_mode would have to be entered for every batch
+        return run(calls, self._inline_memory)
+
+    def start(self, calls: Sequence[Call], done: Done) -> None:
+        """Computes on a thread of the device, which then calls `done`, with None where the device is lost."""
+        self._work.put((calls, done))
+
+    def rebuild(self) -> bool:
+        """Abandons the threads with whatever they compute, and starts others. False where that is no use: the process must go.
+
+        A CPU's thread is replaced once. One that never returns keeps its core and its memory, so a second one would be one too
+        many; and a CUDA context that is poisoned or hangs does so for every thread of the process.
+        """
+        self._end_threads()  # should they return after all
+        if not self._replacements:
+            self._is_lost = True
+            return False
+        self._replacements -= 1
+        self._start_threads()
+        return True
+
+    def close(self) -> None:
+        """Ends the threads after the work they have, for which it waits unless the device is lost for good."""
+        self._end_threads()
+        if not self._is_lost:
+            for thread in self._threads:
+                thread.join()
+
+    # Implementation details follow.
+
+    def _start_threads(self) -> None:
+        self._work: queue.SimpleQueue[tuple[Sequence[Call], Done] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._loop, args=(self._work,), name=f"lossd-{self.name}", daemon=True) for _ in range(self.slots)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _end_threads(self) -> None:
+        for _ in self._threads:
+            self._work.put(None)
+
+    def _loop(self, work: "queue.SimpleQueue[tuple[Sequence[Call], Done] | None]") -> None:
+        memory: Memory | None = None
+        torch.set_grad_enabled(False)
+        if not self.is_cpu:
+            torch.cuda.set_stream(torch.cuda.Stream(self.torch_device))  # type: ignore[no-untyped-call]  # of this thread
+        while (item := work.get()) is not None:
+            calls, done = item
+            try:
+                memory = memory or memory_of(self.torch_device)
+                self._set_threads(calls)
+                results: Results | None = run(calls, memory)
+                if any(_has_failed(result) for result in results or ()):
+                    check_context(self.torch_device)
+            except BaseException as error:  # noqa: BLE001 - whatever it was, somebody waits for an answer
+                _log.critical("device_thread_failed", device=self.name, error=type(error).__name__)
+                results = None
+            done(results)
+            if results is None:
+                return
+            del item, calls, done, results  # or they would live until the next batch
+
+    def _set_threads(self, calls: Sequence[Call]) -> None:
+        # A single row stays on one thread: torch sums one long row in two passes across threads, several rows each in one,
+        # and an answer must not depend on its neighbours.
+        rows = sum([call.arrangement.rows for call in calls])
+        cost_seconds = sum([call.cost_seconds for call in calls])
+        threads = self._intra_op_threads if rows > 1 and cost_seconds > _PARALLEL_ABOVE_SECONDS else 1
+        if self.is_cpu and torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)

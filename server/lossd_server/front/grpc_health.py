@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""grpc.health.v1, open to everybody: the probes of orchestrators and load balancers have no tokens."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
+
+from lossd_server.errors import MessageMalformed, NotFound
+from lossd_server.service.streams import Read
+
+SERVICE_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
+_Response = health_pb2.HealthCheckResponse
+_SERVING, _NOT_SERVING, _UNKNOWN = (_Response(status=s).SerializeToString() for s in ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"))
+
+
+class HealthService:
+    """What Health publishes, by name."""
+
+    def __init__(self) -> None:
+        self._answers: dict[str, bytes] = {}
+        self._changed: set[asyncio.Event] = set()  # of those who watch
+
+    def publish(self, name: str, serving: bool) -> None:
+        """From now on this is the answer."""
+        self._answers[name] = _SERVING if serving else _NOT_SERVING
+        for changed in self._changed:
+            changed.set()
+
+    def methods(self) -> dict[str, tuple[str, Any]]:
+        """See Front.add."""
+        return {"Check": ("unary", self.check), "Watch": ("server_stream", self.watch)}
+
+    async def check(self, message: bytes, **_: Any) -> bytes:
+        """The answer of now."""
+        answer = self._answers.get(_name(message))
+        if answer is None:
+            raise NotFound("the server has no such service")
+        return answer
+
+    async def watch(self, read: Read, write: Callable[[bytes], Awaitable[None]], **_: Any) -> None:
+        """The answer of now, and another one whenever it changes."""
+        name, last, changed = _name(await read() or b""), b"", asyncio.Event()
+        self._changed.add(changed)
+        try:
+            while True:
+                answer = self._answers.get(name, _UNKNOWN)
+                if answer != last:
+                    await write(answer)
+                    last = answer
+                changed.clear()
+                if self._answers.get(name, _UNKNOWN) == last:
+                    await changed.wait()
+        finally:
+            self._changed.discard(changed)
+
+
+def _name(message: bytes) -> str:
+    try:
+        name: str = health_pb2.HealthCheckRequest.FromString(message).service
+    except DecodeError:
+        raise MessageMalformed("", "the bytes are not a grpc.health.v1.HealthCheckRequest") from None
+    return name

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The methods of a server, and the way of every request to one of them.
+
+Unary loss calls that arrive in one turn of the event loop, on whatever connections, go to the service together, and their answers
+leave together: that is cheaper than one after the other, and none waits for any that has not arrived.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from lossd_server.errors import CallError, MetadataTooLarge, Unimplemented
+from lossd_server.front import status
+from lossd_server.front.callers import Callers
+from lossd_server.front.request_headers import MAX_METADATA_BYTES, RequestHeaders
+from lossd_server.front.rpc import Method
+from lossd_server.front.streaming import Streaming
+from lossd_server.front.unary import Unary
+from lossd_server.http2.asyncio_protocol import ServerProtocol
+from lossd_server.http2.frames import ErrorCode
+from lossd_server.http2.sending import Receiver, Stream
+from lossd_server.log import unexpected
+from lossd_server.losses import LOSSES
+from lossd_server.losses.spec import LossSpec
+from lossd_server.metrics import Metrics
+from lossd_server.service.score_batch import EvaluationService
+from lossd_server.service.scoring import Service
+
+
+class Front:
+    """See the module. Belongs to one event loop."""
+
+    def __init__(self, service: Service, metrics: Metrics, who: Callers) -> None:
+        self._service = service
+        self._metrics = metrics
+        self._who = who
+        self._methods: dict[str, Method] = {}
+        self._arrived: list[Unary] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flush: Callable[[], None] = _nothing
+
+    def flush_with(self, flush: Callable[[], None]) -> None:
+        """How answers leave."""
+        self._flush = flush
+
+    # What there is.
+
+    def add_losses(self, service_name: str) -> None:
+        """LossService."""
+        for rpc, spec in LOSSES.items():
+            self._add(service_name, rpc, "unary", spec)
+        self._add(service_name, "GetServerInfo", "unary", self._service.get_server_info)
+
+    def add_evaluation(self, service_name: str, evaluation: EvaluationService) -> None:
+        """EvaluationService."""
+
+        async def evaluate(read: Any, _: Any, *, deadline: float | None, caller: str) -> bytes:
+            return await evaluation.evaluate(read, deadline=deadline, caller=caller)
+
+        self._add(service_name, "ScoreBatch", "unary", evaluation.score_batch)
+        self._add(service_name, "ScoreStream", "bidi_stream", evaluation.score_stream)
+        self._add(service_name, "Evaluate", "client_stream", evaluate)
+
+    def add(self, service_name: str, methods: Mapping[str, tuple[str, Any]], *, open_to_all: bool = False) -> None:
+        """Another service: kind and coroutine function of each method by name; those of streams take (read, write)."""
+        for name, (kind, serve) in methods.items():
+            self._add(service_name, name, kind, serve, open_to_all=open_to_all)
+
+    # What arrives.
+
+    def open_stream(self, link: ServerProtocol, stream: Stream, head: RequestHeaders, ended: bool) -> Receiver | None:
+        """The receiver of a new request, None where it was answered already."""
+        connection = link.connection
+        if head.malformed:
+            connection.reset(stream, ErrorCode.PROTOCOL_ERROR)
+            return None
+        if head.fault:
+            connection.send_headers(stream, status.http_error(head.fault), ended=True)
+            return None
+        method = self._methods.get(head.path)
+        try:
+            if method is None:
+                raise Unimplemented("the server has no such method")
+            if head.metadata_bytes > MAX_METADATA_BYTES:
+                raise MetadataTooLarge(
+                    f"the metadata has {head.metadata_bytes} bytes; {MAX_METADATA_BYTES} are allowed",
+                    limit=MAX_METADATA_BYTES,
+                    actual=head.metadata_bytes,
+                )
+            caller = self._caller(link, method, head)
+            if method.streaming:
+                authenticate = partial(self._caller, link, method, head)
+                return Streaming(link, stream, method, head, caller, self._service, authenticate, ended=ended)
+            unary = Unary(link, stream, method, head, caller, self._service, self._arrive)
+        except CallError as error:
+            if method is not None:
+                method.observe(error.code, 0.0, "")
+            connection.send_headers(stream, status.trailers_only(error), ended=True)
+            return None
+        if ended:
+            unary.data(memoryview(b""), True)
+        return unary
+
+    async def stop(self) -> None:
+        """Ends what is still under way."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # Implementation details follow.
+
+    def _add(self, service_name: str, name: str, kind: str, serve: Any, *, open_to_all: bool = False) -> None:
+        observe = self._metrics.rpc(kind, service_name, name)
+        named = self._who.named and not open_to_all
+        count_caller = self._metrics.caller_rpc
+
+        def observe_both(code: str, seconds: float, caller: str) -> None:
+            observe(code, seconds)
+            if named and caller:
+                count_caller(caller, code)
+
+        self._methods[f"/{service_name}/{name}"] = Method(name, kind != "unary", serve, observe_both, open_to_all)
+
+    def _caller(self, link: ServerProtocol, method: Method, head: RequestHeaders) -> str:
+        return self._who.anybody(link) if method.open_to_all else self._who.caller(link, head.authorization)
+
+    def _arrive(self, unary: Unary) -> None:
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._serve)
+        self._arrived.append(unary)
+
+    def _serve(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        calls: list[Unary] = []
+        for unary in arrived:
+            if unary.code:
+                continue
+            if isinstance(unary.method.serve, LossSpec) and not unary.compressed:
+                calls.append(unary)
+            else:
+                self._start(unary)
+        self._service.score_together(calls)
+        for unary in calls:
+            if not unary.code:
+                unary.watch_deadline()
+        self._flush()
+
+    def _start(self, unary: Unary) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(unary), name=f"lossd-{unary.method.name}")
+        unary.cancel = partial(_cancel, task)
+        unary.watch_deadline()
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, unary: Unary) -> None:
+        answer: bytes | CallError
+        try:
+            if unary.compressed:
+                await unary.decompress()
+                unary.cancel = None
+                self._arrive(unary)
+                return
+            message, hold, unary.message = unary.message, unary.hold, b""
+            answer = await unary.method.serve(message, deadline=unary.deadline, caller=unary.caller, hold=hold)
+        except CallError as error:
+            answer = error
+        except Exception as error:  # noqa: BLE001 - nothing of ours may leak to the caller
+            answer = unexpected(unary.method.name, unary.caller, error)
+        unary.cancel = None
+        unary.answer(answer)
+        self._flush()
+
+
+def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TLS and mutual TLS with certificates that are renewed while the server runs."""
+
+import ssl
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lossd_server.front.reloading import Reloading
+
+
+def server_context(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> ssl.SSLContext:
+    """TLS with this certificate chain and key, in PEM; where `client_ca_file` is given, clients need a certificate signed by it.
+
+    Files that change are used from the next connection on, once they belong together. Raises ValueError where they cannot be
+    used to begin with.
+    """
+    paths = [cert_file, key_file] if client_ca_file is None else [cert_file, key_file, client_ca_file]
+    files = Reloading("certificates", paths, lambda: _load(cert_file, key_file, client_ca_file))
+
+    def use_newest(connection: Any, _: str | None, __: ssl.SSLContext) -> None:
+        connection.context = files.value()
+
+    # The callback is asked at every handshake, whether or not the client names the server, and its context is taken whole.
+    context = _load(cert_file, key_file, client_ca_file)
+    context.sni_callback = use_newest
+    return context
+
+
+# Implementation details follow.
+
+
+def _load(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> ssl.SSLContext:
+    def read() -> tuple[bytes, bytes, bytes | None]:
+        return (
+            _read("tls_cert_file", cert_file),
+            _read("tls_key_file", key_file),
+            None if client_ca_file is None else _read("tls_client_ca_file", client_ca_file),
+        )
+
+    contents = read()
+    context = _context(cert_file, key_file, contents[2])
+    if read() != contents:  # what was loaded is not what was read
+        raise ValueError("the files are being written")
+    return context
+
+
+def _context(cert_file: Path, key_file: Path, client_ca: bytes | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    try:
+        context.load_cert_chain(cert_file, key_file, password=_no_password)
+    except OSError:  # of which ssl.SSLError is a kind
+        raise ValueError("tls_cert_file and tls_key_file are not a certificate and its unencrypted key in PEM") from None
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(cadata=client_ca.decode("ascii"))
+        except (OSError, ValueError):
+            raise ValueError("tls_client_ca_file holds no certificates in PEM") from None
+    return context
+
+
+def _read(setting: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{setting} cannot be read: {error.strerror}") from None
+
+
+def _no_password() -> NoReturn:
+    raise ssl.SSLError("nobody is there to ask for the key's password")

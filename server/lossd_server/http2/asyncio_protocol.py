@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A connection on an asyncio transport, and the clocks that guard it: silent, vanished and importunate clients are disconnected."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lossd_server.http2.connection import Connection
+from lossd_server.http2.frames import ConnectionFault, ErrorCode
+from lossd_server.http2.sending import Receiver, Stream
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What clients may do."""
+
+    max_connections: int
+    max_streams: int
+    handshake_seconds: float  # until the preface has come
+    keepalive_seconds: float  # after so long a silence the client is asked whether it is there
+    keepalive_timeout_seconds: float  # to answer
+    min_ping_interval_seconds: float
+    max_ping_strikes: int
+
+
+_READ_BYTES: Final = 256 << 10
+
+
+class Connections:
+    """The connections of a server. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        read_headers: Callable[[Any], Any],
+        open_stream: Callable[["ServerProtocol", Stream, Any, bool], Receiver | None],
+    ) -> None:
+        self.limits = limits
+        self.read_headers = read_headers
+        self.open_stream = open_stream
+        self.links: set[ServerProtocol] = set()
+        self.buffer = memoryview(bytearray(_READ_BYTES))  # of all connections: what one has read is taken in before another reads
+        self._unflushed: list[ServerProtocol] = []
+        self._loop = asyncio.get_running_loop()
+        self._ticking: asyncio.TimerHandle | None = None
+
+    def link(self) -> "ServerProtocol":
+        """The protocol of a new connection."""
+        return ServerProtocol(self)
+
+    def flush_later(self, link: "ServerProtocol") -> None:
+        """The connection has something to send."""
+        if not self._unflushed:
+            self._loop.call_soon(self.flush)
+        self._unflushed.append(link)
+
+    def flush(self) -> None:
+        """Sends what there is."""
+        links, self._unflushed = self._unflushed, []
+        for link in links:
+            link.flush()
+
+    def start(self) -> None:
+        """Starts the clocks."""
+        interval = min(1.0, self.limits.keepalive_timeout_seconds / 4, self.limits.handshake_seconds / 4)
+
+        def tick() -> None:
+            now = time.monotonic()
+            for link in list(self.links):
+                link.tick(now)
+            self._ticking = self._loop.call_later(interval, tick)
+
+        self._ticking = self._loop.call_later(interval, tick)
+
+    def close(self) -> None:
+        """Stops the clocks, and ends the connections at once."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        for link in list(self.links):
+            link.abort()
+
+
+class ServerProtocol(asyncio.BufferedProtocol):
+    """One connection."""
+
+    def __init__(self, hub: Connections) -> None:
+        self._hub = hub
+        self._transport: Any = None
+        self._flushing = False
+        self._heard_at = time.monotonic()
+        self._asked_at: float | None = None
+        self._pinged_at = 0.0
+        self._strikes = 0
+        self._opened = self._ended = False
+        self.name = ""  # of the peer, for those who serve its streams
+        self.connection = Connection(hub.read_headers, self._open, max_streams=hub.limits.max_streams)
+        self.connection.on_output = self._on_output
+        self.connection.on_ping = self._on_ping
+
+    # asyncio.BufferedProtocol
+
+    def connection_made(self, transport: Any) -> None:  # noqa: D102
+        self._transport = transport
+        if len(self._hub.links) >= self._hub.limits.max_connections:
+            transport.abort()
+            return
+        self._hub.links.add(self)
+        self._flushing = True
+        self.flush()
+
+    def get_buffer(self, _: int) -> memoryview:  # noqa: D102
+        return self._hub.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:  # noqa: D102
+        if self._ended:
+            return
+        self._heard_at, self._asked_at = time.monotonic(), None
+        try:
+            self.connection.receive(self._hub.buffer[:nbytes])
+        except ConnectionFault as fault:
+            self._end(fault)
+        self._opened = True
+
+    def pause_writing(self) -> None:  # noqa: D102
+        self.connection.paused = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:  # noqa: D102
+        self.connection.paused = False
+        if self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        self.connection.resume()
+        self.flush()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
+        self._hub.links.discard(self)
+        self.connection.lost()
+
+    # For those who serve its streams.
+
+    def info(self, name: str) -> Any:
+        """See asyncio.BaseTransport.get_extra_info."""
+        return self._transport.get_extra_info(name)
+
+    def flush(self) -> None:
+        """Sends what there is, as far as the transport takes it."""
+        self._flushing = True
+        connection, transport = self.connection, self._transport
+        while connection.unsent and not transport.is_closing():
+            transport.write(connection.take())
+            connection.resume()
+        self._flushing = False
+
+    def tick(self, now: float) -> None:
+        """The clocks: called about every second."""
+        limits = self._hub.limits
+        if not self._opened:
+            if now - self._heard_at >= limits.handshake_seconds:
+                self.abort()
+        elif self._asked_at is not None:
+            if now - self._asked_at >= limits.keepalive_timeout_seconds:
+                self.abort()
+        elif now - self._heard_at >= limits.keepalive_seconds:
+            self._asked_at = now
+            self.connection.ping()
+        for stream in list(self.connection.streams.values()):
+            if stream.receiver is not None:
+                stream.receiver.tick(now)
+
+    def close(self) -> None:
+        """Ends the connection when everything that was sent on it has gone."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Ends it at once."""
+        self._transport.abort()
+
+    # Implementation details follow.
+
+    def _open(self, stream: Stream, head: Any, ended: bool) -> Receiver | None:
+        return self._hub.open_stream(self, stream, head, ended)
+
+    def _on_output(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._hub.flush_later(self)
+
+    def _on_ping(self) -> None:
+        now = time.monotonic()
+        limits = self._hub.limits
+        # As gRPC counts: a ping too soon after another, with nothing asked for between them.
+        if self.connection.pings > 1 and now - self._pinged_at < limits.min_ping_interval_seconds:
+            self._strikes += 1
+        else:
+            self._strikes = 0
+        self._pinged_at = now
+        if self._strikes > limits.max_ping_strikes:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+
+    def _end(self, fault: ConnectionFault) -> None:
+        self._ended = True
+        if self._opened or fault.code is not ErrorCode.PROTOCOL_ERROR:
+            self.connection.goaway(fault.code, fault.text)
+        self.connection.lost()
+        self.close()

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The impure shell around the coalescer: clock, wake-ups, the device's thread, and who waits for what.
+
+Everything here runs on the event loop; only Device computes elsewhere. A device takes as many batches at a time as it has
+slots: while they are taken, calls gather in the coalescer. On a CPU a batch that is cheaper than a hop to another thread is
+computed at once, on the loop.
+
+A device is lost when its thread says so or when a batch takes far longer than it may. The calls of that batch fail; a device
+that can be rebuilt goes on with what is queued, and otherwise everything queued fails and so does whatever comes later.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from lossd_server.call import CALL_OVERHEAD_BYTES, Call, Execution, Outcome, Success
+from lossd_server.compute.batch import answer_empty
+from lossd_server.compute.device import Device, Results
+from lossd_server.errors import CallError, Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
+from lossd_server.queue.coalescer import Coalescer, Full
+from lossd_server.queue.submission import Submission
+
+# A batch whose estimated time is below this stays on the event loop: two thread switches and the fight for the interpreter
+# lock cost about as much (tests/bench/).
+INLINE_BELOW_SECONDS = 300e-6
+
+_STUCK_TIMES_ESTIMATE = 20
+_RETRY_AFTER_SECONDS = 0.1
+
+_log = structlog.get_logger("lossd.dispatcher")
+
+
+@dataclass(slots=True)
+class _Pending:
+    submission: Submission
+    index: int
+    call: Call
+    arrived_at: float
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A batch on a thread of the device, and the timer that ends our patience."""
+
+    batch: list[_Pending]
+    started_at: float
+    overdue: asyncio.TimerHandle = field(init=False)
+
+
+class BatchObserver(Protocol):
+    """What the metrics want to know of every batch."""
+
+    def batch_started(self, reason: str) -> None:
+        """Called before each batch: "idle" where a call found the device idle, "freed" where calls had gathered while it was busy.
+
+        "max_bytes" and "max_elements": as "freed" or "idle", and calls that could have joined found no room.
+        """
+
+    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
+        """Called on the event loop after each batch. `queued`: seconds in the queue, and how many calls waited so long."""
+
+
+class Dispatcher:
+    """Submits calls to one device. Not thread-safe: it belongs to the event loop on which it is used."""
+
+    def __init__(
+        self,
+        coalescer: "Coalescer[_Pending]",
+        device: Device,
+        observer: BatchObserver,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        stuck_batch_seconds: float = 60.0,
+        on_device_lost: Callable[[bool], None] | None = None,
+    ) -> None:
+        """A batch is given up after `stuck_batch_seconds`, or 20 times its estimate where that is more.
+
+        `on_device_lost` is told, on the event loop, whether the device was rebuilt; if not, this dispatcher computes nothing more.
+        """
+        self._coalescer = coalescer
+        self._device = device
+        self._observer = observer
+        self._clock = clock
+        self._stuck_batch_seconds = stuck_batch_seconds
+        self._on_device_lost = on_device_lost
+        self._running: set[_Running] = set()
+        self._lost = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+
+    def compute_now(self, call: Call, deadline: float | None) -> Outcome | None:
+        """The outcome of a call that the queue would hand straight to the device, and that to this thread; None: submit it."""
+        if not self.idle or not self._device.is_cpu:
+            return None
+        started_at = self._clock()
+        expired = deadline is not None and deadline <= started_at
+        if expired or call.cost_seconds >= INLINE_BELOW_SECONDS or not call.values_count:
+            return None
+        self._observer.batch_started("idle")
+        (result,) = self._device.run_inline([call])
+        compute_seconds = self._clock() - started_at
+        self._observer.batch_computed(call.spec.name, call.count, compute_seconds, ((0.0, call.count),))
+        if isinstance(result, CallError):
+            return result
+        return Success(result, Execution(0.0, compute_seconds, call.count, self._device.name))
+
+    def submit(
+        self,
+        submission: Submission,
+        calls: Sequence[tuple[int, Call]],
+        *,
+        deadline: float | None = None,
+        deadlines: Mapping[int, float] = {},
+        caller: str = "",
+    ) -> None:
+        """Queues calls; each will be settled in the submission under its index, perhaps before this returns.
+
+        `deadline` is on the dispatcher's clock: a call that has not started by then is never computed. `deadlines` holds
+        those of calls that have one of their own, by index.
+        """
+        now = self._clock()
+        common_deadline = deadline
+        for index, call in calls:
+            deadline = deadlines.get(index, common_deadline)
+            if deadline is not None and deadline <= now:
+                submission.settle(index, DeadlineExceeded("the deadline had passed when the call arrived"))
+            elif not call.values_count:
+                submission.settle(index, Success(answer_empty(call), Execution(0.0, 0.0, 0, self._device.name)))
+            elif self._lost:
+                submission.settle(index, _device_unavailable())
+            else:
+                self._enqueue(_Pending(submission, index, call, now), now, deadline, caller)
+        self._pump(now)
+
+    def cancel(self, submission: Submission, index: int | None = None) -> None:
+        """Takes the submission's queued calls out, or that of an index; they are settled as Cancelled. Calls being computed run on."""
+        tickets = submission.tickets
+        for ticket in list(tickets.values()) if index is None else [tickets.get(index)]:
+            pending = None if ticket is None else ticket.item
+            if pending is not None and self._coalescer.cancel(tickets[pending.index]):
+                pending.submission.settle(pending.index, Cancelled("cancelled by the caller"))
+
+    def abandon(self, error: Callable[[], CallError]) -> None:
+        """Takes everything queued out; each call is settled with an error of its own."""
+        while self._coalescer.queued_calls:
+            for pending in self._coalescer.poll(-math.inf).batch:
+                pending.submission.settle(pending.index, error())
+        self._pump(self._clock())
+
+    async def drained(self) -> None:
+        """Until nothing is queued or being computed."""
+        await self._idle.wait()
+
+    def now(self) -> float:
+        """The time that deadlines are compared with."""
+        return self._clock()
+
+    @property
+    def idle(self) -> bool:
+        """Whether a call that came now would be computed at once."""
+        return not self._running and not self._coalescer.queued_calls and not self._lost
+
+    @property
+    def queued_calls(self) -> int:
+        """Calls that wait for the device."""
+        return self._coalescer.queued_calls
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of their tensors."""
+        return self._coalescer.queued_bytes
+
+    # Implementation details follow.
+
+    def _enqueue(self, pending: _Pending, now: float, deadline: float | None, caller: str) -> None:
+        call = pending.call
+        try:
+            ticket = self._coalescer.add(
+                pending,
+                now,
+                key=call.key,
+                nbytes=call.nbytes + CALL_OVERHEAD_BYTES * call.count,
+                elements=call.elements,
+                cost_seconds=call.cost_seconds,
+                deadline=deadline,
+                caller=caller,
+            )
+        except Full:
+            error = QueueFull("the queue is full; try again later", retry_after_seconds=_RETRY_AFTER_SECONDS)
+            pending.submission.settle(pending.index, error)
+        else:
+            pending.submission.tickets[pending.index] = ticket
+
+    def _pump(self, now: float, reason: str = "idle") -> None:
+        """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""
+        while len(self._running) < self._device.slots and self._coalescer.queued_calls:
+            poll = self._coalescer.poll(now)
+            self._settle_expired(poll.expired)
+            if not poll.batch:
+                break
+            self._observer.batch_started(poll.limit or reason)
+            reason = "freed"
+            self._compute(poll.batch)
+            now = self._clock()
+        self._arm(now)
+        if self._running or self._coalescer.queued_calls:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    def _compute(self, batch: list[_Pending]) -> None:
+        calls = [pending.call for pending in batch]
+        started_at = self._clock()
+        if self._device.is_cpu and sum([call.cost_seconds for call in calls]) < INLINE_BELOW_SECONDS:
+            self._settle(batch, self._device.run_inline(calls), started_at, self._clock())
+            return
+        loop = asyncio.get_running_loop()
+        patience = max(self._stuck_batch_seconds, _STUCK_TIMES_ESTIMATE * sum([call.cost_seconds for call in calls]))
+        running = _Running(batch, started_at)
+        running.overdue = loop.call_later(patience, self._finished, running, None, started_at)
+        self._running.add(running)
+
+        def done(results: Results | None) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(self._finished, running, results, self._clock())
+
+        self._device.start(calls, done)
+
+    def _finished(self, running: _Running, results: Results | None, ended_at: float) -> None:
+        if running not in self._running:
+            return  # the device was given up before it came back
+        if results is None:
+            self._lose()
+        else:
+            self._running.remove(running)
+            running.overdue.cancel()
+            self._settle(running.batch, results, running.started_at, ended_at)
+        self._pump(self._clock(), "freed")
+
+    def _lose(self) -> None:
+        rebuilt = self._device.rebuild()
+        lost, self._running = self._running, set()
+        for running in lost:
+            running.overdue.cancel()
+            loss, requests = running.batch[0].call.spec, sum([pending.call.count for pending in running.batch])
+            _log.critical("device_lost", device=self._device.name, calls=requests, loss=loss.name, rebuilt=rebuilt)
+            for pending in running.batch:
+                # A request that was alone may be the cause, and must not be tried elsewhere; of several at most one is.
+                pending.submission.settle(pending.index, DeviceLost(loss.rpc) if requests == 1 else _device_unavailable())
+        if not rebuilt:
+            self._lost = True
+            self.abandon(_device_unavailable)
+        if self._on_device_lost is not None:
+            self._on_device_lost(rebuilt)
+
+    def _settle(self, batch: list[_Pending], results: Results, started_at: float, ended_at: float) -> None:
+        arrived_at, execution = math.nan, Execution(0.0, 0.0, 0, "")
+        requests = sum([pending.call.count for pending in batch])
+        for pending, result in zip(batch, results, strict=True):
+            if isinstance(result, CallError):
+                pending.submission.settle(pending.index, result)
+            else:
+                if pending.arrived_at != arrived_at:  # the calls of a message share one
+                    arrived_at = pending.arrived_at
+                    execution = Execution(started_at - arrived_at, ended_at - started_at, requests, self._device.name)
+                pending.submission.settle(pending.index, Success(result, execution))
+        queued = [(started_at - pending.arrived_at, pending.call.count) for pending in batch]
+        self._observer.batch_computed(batch[0].call.spec.name, requests, ended_at - started_at, queued)
+
+    def _settle_expired(self, expired: list[_Pending]) -> None:
+        for pending in expired:
+            pending.submission.settle(pending.index, DeadlineExceeded("the deadline passed in the queue; the call was not computed"))
+
+    def _arm(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wake_at = self._coalescer.wake_at if self._coalescer.queued_calls else None
+        if wake_at is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, wake_at - now), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        now = self._clock()
+        self._settle_expired(self._coalescer.expire(now))
+        self._pump(now)
+
+
+def _device_unavailable() -> DeviceUnavailable:
+    return DeviceUnavailable("the device was lost; try again", retry_after_seconds=1.0)

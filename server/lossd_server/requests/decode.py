@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Request message -> Arguments. The schema says what a request holds; only set fields are visited."""
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from lossd import _twins
+from lossd_server.errors import MessageMalformed, ShapeMismatch
+from lossd_server.losses.spec import Argument, Arguments, Flag, Group, Integer, Lengths, LossSpec, Real, Tensor
+from lossd_server.losses.tensor import Encoded, Unpacked, decode_tensor
+from lossd_server.requests import bounds
+
+# Of a list of messages in a request. Each costs far more to read than its two bytes to send.
+_MAX_GROUPS = 1024
+
+
+def parse(message_name: str, payload: Encoded) -> Any:
+    """The twin of the message of lossd.v1 with this name. Raises MessageMalformed, TooManyFields or ShapeMismatch."""
+    twin = _twins.twin(message_name)
+    bounds.check(payload, twin.DESCRIPTOR)
+    try:
+        return twin.FromString(payload)
+    except DecodeError:
+        raise MessageMalformed("", f"the bytes are not a lossd.v1.{message_name}") from None
+
+
+def decode(spec: LossSpec, message: Any, public: Callable[[], Any] | None = None) -> Arguments:
+    """The arguments of a request, given as the twin of its message. Raises InvalidArgument, naming the field.
+
+    `public` parses the original bytes with the public class. It is called only for values that a twin cannot read: elements
+    that are not packed, or bools other than 0 and 1. Without it they come from the twin, which has forgotten how packed and
+    single elements of one field followed each other.
+    """
+    try:
+        return _read(spec.arguments, message, "", public=False)
+    except Unpacked:
+        pass
+    try:
+        whole = _twins.public(f"{spec.rpc}Request").FromString(message.SerializeToString()) if public is None else public()
+    except DecodeError:
+        raise MessageMalformed("", f"the bytes are not a lossd.v1.{spec.rpc}Request") from None
+    return _read(spec.arguments, whole, "", public=True)
+
+
+def _read(known: "dict[str, Argument] | Any", message: Any, prefix: str, *, public: bool) -> Arguments:
+    arguments = Arguments()
+    for field, value in message.ListFields():
+        name = field.name
+        argument = known.get(name)
+        if type(argument) is Tensor:
+            arguments[name] = decode_tensor(value, prefix + name, public=public)
+        elif type(argument) is Lengths:
+            arguments[name] = value  # not a tuple: it would take five times as much
+        elif type(argument) is Group:
+            if argument.repeated:
+                if len(value) > _MAX_GROUPS:
+                    raise ShapeMismatch(prefix + name, f"has {len(value)} entries; at most {_MAX_GROUPS} are supported")
+                arguments[name] = [
+                    _read(argument.arguments, item, f"{prefix}{name}[{index}].", public=public) for index, item in enumerate(value)
+                ]
+            else:
+                arguments[name] = _read(argument.arguments, value, f"{prefix}{name}.", public=public)
+        else:
+            # 0.0 and -0.0 are equal, so that calls with either meet in a batch: they are the same here.
+            arguments[name] = value + 0.0 if type(value) is float else value
+    arguments.given = frozenset(arguments)
+    for name, argument in known.items():
+        if isinstance(argument, Real | Integer | Flag) and name not in arguments and argument.default is not None:
+            arguments[name] = argument.default
+    return arguments

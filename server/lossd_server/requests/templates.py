@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What requests of equal structure have in common, remembered: their calls are made from payloads alone.
+
+Services send the same shapes again and again. A request whose bytes outside the payloads are those of an earlier one (see
+layout.py) has the same fields, shapes, options and shared tensors, so everything that was parsed, checked and worked out for
+that one holds for it too. Only the values are looked at anew.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lossd_server.call import NONE, Call
+from lossd_server.losses.checks import finite
+from lossd_server.losses.spec import Arguments, Arrangement, Coalescing
+from lossd_server.losses.tensor import Array, DType, Encoded
+from lossd_server.requests.skeleton import Skeleton, payload_spans, skeleton_of
+
+# Payloads of longer messages are not copied, but looked at where they are.
+_COPY_BELOW_BYTES = 16 << 10
+
+_MAX_STRUCTURES = 2048
+_MAX_OF_ONE_LENGTH = 4
+
+
+class _Column(NamedTuple):
+    """A column whose payload is not known yet."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    where: slice  # of the message
+
+
+class Template:
+    """A call without its payloads."""
+
+    def __init__(self, layout: Skeleton, columns: Sequence[_Column], arguments: Arguments, call: Call) -> None:
+        self.layout = layout
+        self._columns = columns
+        self._call = call
+        self._inspect = call.spec.inspect
+        names = {column.name for column in columns}
+        self._others = Arguments({name: value for name, value in arguments.items() if name not in names})
+        self._finite = [c.name for c in columns if c.dtype.kind == "f"] if arguments.get("reject_non_finite") else []
+
+    @property
+    def unreduced(self) -> bool:
+        """Whether its requests are for values, of which each has an own answer."""
+        return self._call.reduction == NONE
+
+    def call(self, message: Encoded) -> Call | None:
+        """The call of a message that matches the layout. None where its values are wrong."""
+        source = message if len(message) < _COPY_BELOW_BYTES else memoryview(message)
+        return self._make({name: Array(dtype, shape, source[where]) for name, dtype, shape, where in self._columns}, 1)
+
+    def calls(self, messages: Sequence[Encoded]) -> tuple[list[bool], Call | None]:
+        """Which of several messages, all of the layout's length, match it, and those as one call. None where a value is wrong."""
+        whole = np.frombuffer(b"".join(messages), np.uint8).reshape(len(messages), self.layout.length)
+        matching = np.ones(len(messages), bool)
+        for where, fixed in self.layout.skeleton:
+            matching &= (whole[:, where] == np.frombuffer(fixed, np.uint8)).all(1)
+        if not matching.all():
+            whole = whole[matching]
+        count = len(whole)
+        columns = {
+            name: Array(dtype, (count * shape[0], *shape[1:]), whole[:, where].tobytes()) for name, dtype, shape, where in self._columns
+        }
+        return matching.tolist(), self._make(columns, count) if count else None
+
+    # Implementation details follow.
+
+    def _make(self, columns: dict[str, Array], count: int) -> Call | None:
+        call, known = self._call, self._call.arrangement
+        arrangement = Arrangement(
+            columns,
+            known.rows * count,
+            known.output_shape,
+            known.values_per_row,
+            known.shared,
+            known.params,
+            known.mean_denominator,
+            known.ignored_count,
+            known.batch_extent,
+            known.extra_workspace_elements,
+            known.affinity,
+            known.operations,
+        )
+        if self._inspect is not None or self._finite:
+            if not all(finite(columns[name]) for name in self._finite):
+                return None
+            if self._inspect is not None:
+                arguments = Arguments(self._others)
+                arguments.update(columns)
+                try:
+                    self._inspect(arguments, arrangement, count)
+                except Exception:  # noqa: BLE001 - whoever reads the request anew finds out
+                    return None
+        nbytes, elements, cost_seconds = call.nbytes * count, call.elements * count, call.cost_seconds * count
+        return Call(call.spec, call.key, arrangement, call.params, call.reduction, call.double, nbytes, elements, cost_seconds, count)
+
+
+class Templates:
+    """The structures of late, by a kind of message and its length. A structure is learned the second time that it is seen."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Hashable, int], list[Template]] = {}
+        self._seen: dict[tuple[Hashable, int], None] = {}
+
+    def find(self, kind: Hashable, message: Encoded) -> Template | None:
+        """The structure that the message matches."""
+        for structure in self._known.get((kind, len(message)), ()):
+            if structure.layout.matches(message):
+                return structure
+        return None
+
+    def of_length(self, kind: Hashable, length: int) -> Sequence[Template]:
+        """The structures that messages of this length may match."""
+        return self._known.get((kind, length), ())
+
+    def learn(self, kind: Hashable, descriptor: Any, prefix: str, message: Encoded, arguments: Arguments, call: Call) -> None:
+        """Remembers what the message, which no structure matches, became. Its arguments lie in it under the path `prefix`."""
+        key = (kind, len(message))
+        if key not in self._known and key not in self._seen:
+            _put(self._seen, key, None)
+            return
+        structure = _structure(descriptor, prefix, message, arguments, call)
+        if structure is not None:
+            self._seen.pop(key, None)
+            _put(self._known, key, [structure, *self._known.get(key, ())][:_MAX_OF_ONE_LENGTH])
+
+
+def _put(known: dict[Any, Any], key: Hashable, value: Any) -> None:
+    if len(known) >= _MAX_STRUCTURES:
+        del known[next(iter(known))]
+    known[key] = value
+
+
+def _structure(descriptor: Any, prefix: str, message: Encoded, arguments: Arguments, call: Call) -> Template | None:
+    """None where the request cannot stand for others."""
+    spec, arrangement = call.spec, call.arrangement
+    if not spec.arranged_by_shape or spec.coalescing is Coalescing.ALONE or not call.values_count:
+        return None
+    spans = payload_spans(descriptor, message)
+    columns, free = [], []
+    for name, column in arrangement.columns.items():
+        span = None if spans is None else spans.get(prefix + name)
+        # A column that is not the argument's payload itself was made of it: broadcast, say.
+        if span is None or name not in arguments or arguments[name].payload is not column.payload:
+            return None
+        columns.append(_Column(name, column.dtype, column.shape, slice(*span)))
+        free.append(span)
+    layout = skeleton_of(message, free)
+    if layout is None:
+        return None
+    return Template(layout, columns, arguments, replace(call, arrangement=replace(arrangement, columns={})))

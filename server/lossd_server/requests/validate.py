@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that can be wrong with one request, decided alone, on the host, before it may join a batch.
+
+What comes out is a Call that its kernel can compute without harm, whatever it is batched with.
+"""
+
+import hashlib
+import math
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lossd.v1 import options_pb2
+from lossd_server.call import BATCH_MEAN, MEAN, NONE, SUM, UNSPECIFIED, Call
+from lossd_server.errors import (
+    DtypeUnsupported,
+    HyperparameterOutOfRange,
+    NonFiniteInput,
+    OperationsTooLarge,
+    PrecisionUnsupported,
+    ReductionUnsupported,
+    ResponseTooLarge,
+    TensorMissing,
+    ValueOutOfRange,
+    WorkspaceTooLarge,
+)
+from lossd_server.losses.checks import finite
+from lossd_server.losses.spec import Argument, Arguments, Arrangement, Coalescing, Flag, Group, Integer, Kind, LossSpec, Real, Tensor
+from lossd_server.losses.tensor import FLOAT64, Array
+
+_FLOAT32_MAX = 3.4028234663852886e38
+_DIGEST_ABOVE = 64  # bytes; shorter per-class tensors are their own digest
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """Bounds on one request, in bytes and in multiply-adds."""
+
+    max_response_bytes: int = 64 << 20
+    max_workspace_bytes: int = 4 << 30
+    max_operations: int = 10**12
+
+
+def validate(spec: LossSpec, arguments: Arguments, limits: RequestLimits) -> Call:
+    """The call that these arguments ask for. Raises the CallError that says what is wrong with them."""
+    _check_presence(spec, arguments)
+    double = arguments.get("precision", 0) == options_pb2.PRECISION_FLOAT64
+    if not double and arguments.get("precision", 0) != options_pb2.PRECISION_UNSPECIFIED:
+        raise PrecisionUnsupported("precision", f"{arguments['precision']} is not a Precision")
+    for path, kind, array in _tensors(spec.arguments, arguments):
+        _check_dtype(path, kind, array)
+        double = double or (array.dtype is FLOAT64 and kind is not Kind.PER_CLASS)
+        if (kind is Kind.PER_CLASS or arguments.get("reject_non_finite")) and array.dtype.kind == "f" and not finite(array):
+            error = ValueOutOfRange if kind is Kind.PER_CLASS else NonFiniteInput
+            raise error(path, "must be finite; it holds a NaN or an infinity")
+    params = _check_params(spec.arguments, arguments, "", math.inf if double else _FLOAT32_MAX)
+    reduction = _check_reduction(spec, arguments.get("reduction", UNSPECIFIED))
+
+    arrangement = spec.arrange(arguments)
+    if spec.inspect is not None:
+        spec.inspect(arguments, arrangement, 1)
+    params.update(arrangement.params)
+    columns = arrangement.columns.values()
+    elements = max([column.size for column in columns], default=0)
+    operations = elements if arrangement.operations is None else arrangement.operations
+    _check_size(spec, arrangement, elements, operations, reduction, double, limits)
+    return Call(
+        spec=spec,
+        key=_key(spec, arrangement, params, double),
+        arrangement=arrangement,
+        params=params,
+        reduction=reduction,
+        double=double,
+        nbytes=sum(len(column.payload) for column in columns) + sum(len(array.payload) for array in arrangement.shared.values()),
+        elements=max(elements, arrangement.extra_workspace_elements),
+        cost_seconds=operations * spec.nanoseconds_per_operation * 1e-9,
+    )
+
+
+# Implementation details follow.
+
+
+def _check_presence(spec: LossSpec, arguments: Arguments) -> None:
+    for name, argument in spec.arguments.items():
+        if type(argument) is Tensor and argument.required and name not in arguments:
+            raise TensorMissing(name, "is required")
+    for members in spec.one_of:
+        if not any(member in arguments for member in members):
+            raise TensorMissing(members[0], f"one of {', '.join(members)} is required")
+
+
+def _tensors(known: Mapping[str, Argument], arguments: Arguments, prefix: str = "") -> Iterator[tuple[str, Kind, Array]]:
+    for name, argument in known.items():
+        if name not in arguments:
+            continue
+        if type(argument) is Tensor:
+            yield prefix + name, argument.kind, arguments[name]
+        elif type(argument) is Group and argument.repeated:
+            for index, item in enumerate(arguments[name]):
+                yield from _tensors(argument.arguments, item, f"{prefix}{name}[{index}].")
+
+
+def _check_dtype(path: str, kind: Kind, array: Array) -> None:
+    if kind is Kind.REAL or array.dtype.kind == ("i" if kind is Kind.INDEX else "f"):
+        return
+    wanted = "an integer type" if kind is Kind.INDEX else "a float type"
+    raise DtypeUnsupported(path, f"is {array.dtype.name}; it must be of {wanted}")
+
+
+def _check_params(known: Mapping[str, Argument], arguments: Arguments, prefix: str, largest: float) -> dict[str, Any]:
+    """The hyper-parameters. Finite ones must not be above `largest`, the largest number of the compute dtype: torch raises."""
+    params: dict[str, Any] = {}
+    for name, argument in known.items():
+        kind = type(argument)
+        if name not in arguments:
+            continue
+        if kind is Real:
+            params[name] = arguments[name]
+            if not argument.admits(arguments[name]):  # type: ignore[union-attr]
+                raise HyperparameterOutOfRange(prefix + name, f"is {arguments[name]}; it must be {argument.describe()}")  # type: ignore[union-attr]
+            if largest < abs(arguments[name]) < math.inf:
+                raise HyperparameterOutOfRange(prefix + name, f"is {arguments[name]}; float32, which is computed in, ends at {largest:.3g}")
+        elif kind is Integer:
+            params[name] = arguments[name]
+            choices = argument.choices  # type: ignore[union-attr]
+            if choices and arguments[name] not in choices:
+                raise HyperparameterOutOfRange(prefix + name, f"is {arguments[name]}; it must be one of {list(choices)}")
+        elif kind is Flag:
+            params[name] = arguments[name]
+        elif kind is Group and not argument.repeated:  # type: ignore[union-attr]
+            _check_params(argument.arguments, arguments[name], f"{prefix}{name}.", largest)  # type: ignore[union-attr]
+    return params
+
+
+def _check_reduction(spec: LossSpec, reduction: int) -> int:
+    if reduction == UNSPECIFIED:
+        return MEAN
+    if reduction in (NONE, MEAN, SUM) or (reduction == BATCH_MEAN and spec.batch_mean):
+        return reduction
+    try:
+        named = options_pb2.Reduction.Name(reduction)
+    except ValueError:
+        raise ReductionUnsupported("reduction", f"{reduction} is not a Reduction") from None
+    raise ReductionUnsupported("reduction", f"{spec.rpc} has no {named}")
+
+
+def _check_size(
+    spec: LossSpec, arrangement: Arrangement, elements: int, operations: int, reduction: int, double: bool, limits: RequestLimits
+) -> None:
+    itemsize = 8 if double else 4
+    response = arrangement.rows * arrangement.values_per_row * itemsize
+    if reduction == NONE and response > limits.max_response_bytes:
+        raise ResponseTooLarge(
+            f"the unreduced values take {response} bytes; responses are limited to {limits.max_response_bytes}",
+            limit=limits.max_response_bytes,
+            actual=response,
+        )
+    # Loss and intermediates are of the largest column's size, or of the output's.
+    workspace = 3 * max(elements * itemsize, response) + arrangement.extra_workspace_elements * itemsize
+    if workspace > limits.max_workspace_bytes:
+        raise WorkspaceTooLarge(
+            f"{spec.rpc} would need about {workspace} bytes of working memory; {limits.max_workspace_bytes} are allowed: split the batch",
+            limit=limits.max_workspace_bytes,
+            actual=workspace,
+        )
+    if operations > limits.max_operations:
+        raise OperationsTooLarge(spec.rpc, limit=limits.max_operations, actual=operations)
+
+
+def _key(spec: LossSpec, arrangement: Arrangement, params: dict[str, Any], double: bool) -> Hashable:
+    if spec.coalescing is Coalescing.ALONE:
+        return object()
+    columns = tuple([(name, array.dtype.name, array.shape[1:]) for name, array in arrangement.columns.items()])
+    shared = tuple([(name, array.dtype.name, array.shape, _digest(array.payload)) for name, array in arrangement.shared.items()])
+    return (spec.rpc, double, columns, tuple(params.values()), shared, arrangement.affinity)
+
+
+def _digest(payload: bytes | memoryview) -> bytes:
+    return bytes(payload) if len(payload) <= _DIGEST_ABOVE else hashlib.blake2b(payload, digest_size=32).digest()

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether this server should get traffic, found out by using it: a known loss goes through the queue and the device's thread.
+
+Names in grpc.health.v1:
+
+- "" , "readiness" and every service: a known loss was computed right, not long ago, and the server is not draining.
+- "liveness": the device can be used or rebuilt. NOT_SERVING means that the process must go (it exits by itself, too); an event
+  loop that hangs does not answer at all, which a probe takes the same way.
+"""
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from lossd import _twins
+from lossd_server.call import Answer, Success
+from lossd_server.errors import CallError, QueueFull
+from lossd_server.losses import LOSSES
+from lossd_server.queue.dispatcher import INLINE_BELOW_SECONDS, Dispatcher
+from lossd_server.queue.submission import Submission
+from lossd_server.requests.decode import decode
+from lossd_server.requests.validate import RequestLimits, validate
+
+LIVENESS = "liveness"
+READINESS = "readiness"
+
+_CALLER = "health"
+_CLASSES = 4
+
+_log = structlog.get_logger("lossd.health")
+
+
+class Probe:
+    """Computes a known loss: the cross entropy of equal scores is the logarithm of the number of classes."""
+
+    def __init__(self, dispatcher: Dispatcher, clock: Callable[[], float]) -> None:
+        self._dispatcher = dispatcher
+        self._clock = clock
+        spec = LOSSES["CrossEntropyLoss"]
+        message = _twins.twin("CrossEntropyLossRequest")()
+        message.input.shape.extend((2, _CLASSES))
+        message.input.float32_values.values.append(bytes(4 * 2 * _CLASSES))
+        message.class_indices.shape.append(2)
+        message.class_indices.int64_values.values.append(bytes(8 * 2))
+        call = validate(spec, decode(spec, message), RequestLimits())
+        # Never computed on the event loop, where a small call would be, and never together with a caller's.
+        self._call = dataclasses.replace(call, key=object(), cost_seconds=INLINE_BELOW_SECONDS)
+
+    async def __call__(self, timeout_seconds: float) -> bool:
+        """Whether the loss came out right. A queue that is full says nothing about the device: then what held before holds."""
+        submission = Submission(1)
+        self._dispatcher.submit(submission, ((0, self._call),), deadline=self._clock() + timeout_seconds, caller=_CALLER)
+        await submission.wait()
+        outcome = submission.outcomes[0]
+        if isinstance(outcome, QueueFull):
+            raise outcome
+        if isinstance(outcome, Success) and isinstance(outcome.answer, Answer) and outcome.answer.value is not None:
+            return math.isclose(outcome.answer.value, math.log(_CLASSES), rel_tol=1e-5)
+        _log.error("probe_failed", reason=outcome.reason if isinstance(outcome, CallError) else "")
+        return False
+
+
+class Health:
+    """Keeps the statuses up to date. `publish` is (name, serving)."""
+
+    def __init__(
+        self,
+        publish: Callable[[str, bool], Awaitable[None]],
+        services: Iterable[str],
+        probe: Callable[[float], Awaitable[bool]],
+        *,
+        interval_seconds: float,
+        timeout_seconds: float,
+    ) -> None:
+        self._publish = publish
+        self._names = ("", READINESS, *services)
+        self._probe = probe
+        self._interval_seconds = interval_seconds
+        self._timeout_seconds = timeout_seconds
+        self._due = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._draining = False
+        self._alive = True
+        self.ready = False
+
+    async def start(self) -> None:
+        """Returns after the first probe; further ones follow until `stop`."""
+        await self._publish(LIVENESS, True)
+        await self._check()
+        self._task = asyncio.create_task(self._run())
+
+    def device_lost(self, rebuilt: bool) -> None:
+        """Not ready until a probe, which is due now, comes out right; not alive any more where the device was not rebuilt."""
+        self.ready = False
+        self._alive = rebuilt
+        self._due.set()
+
+    async def drain(self) -> None:
+        """Not ready, for good. Alive."""
+        self._draining = True
+        await self._tell()
+
+    async def stop(self) -> None:
+        """Ends the probes."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    # Implementation details follow.
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._interval_seconds):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+            self._due.clear()
+            await self._tell()  # a lost device shows at once, not after the probe
+            await self._check()
+
+    async def _check(self) -> None:
+        try:
+            ready = await self._probe(self._timeout_seconds)
+        except QueueFull:
+            return
+        if ready != self.ready:
+            _log.info("readiness", ready=ready)
+        self.ready = ready and self._alive
+        await self._tell()
+
+    async def _tell(self) -> None:
+        if not self._alive:
+            await self._publish(LIVENESS, False)
+        for name in self._names:
+            await self._publish(name, self.ready and not self._draining)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outcome -> encoded response, written directly: a message object for each field of each call would cost as much as its loss.
+
+Fields are written in the order of their numbers, also where they hold their default. Every message in here but the values and
+the errors is shorter than 128 bytes, so its length takes one byte.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from lossd import _twins
+from lossd_server.call import Answer, Execution, Outcome, Statistics, Success
+from lossd_server.errors import CallError, InvalidArgument, Unavailable
+
+_Error: Final = _twins.twin("Error")
+
+_VARINTS: Final = [bytes([number]) for number in range(128)]
+
+# Tags: field number << 3 | wire type.
+_VALUE: Final = struct.Struct("<Bd")  # LossResponse.value = 1
+_SUMS: Final = struct.Struct("<BdBdBd")  # LossStatistics: sum = 1, mean_numerator = 2, mean_denominator = 3
+_SECONDS: Final = struct.Struct("<BdBd")  # Execution: queue_seconds = 1, compute_seconds = 2
+_RESPONSE: Final = b"\x0a"  # LossOutcome.response = 1
+_ERROR: Final = b"\x12"  # LossOutcome.error = 2
+
+# Where the doubles lie in an encoded LossOutcome whose response has a value.
+_FIRST: Final = len(_RESPONSE) + 1 + 1
+_DOUBLES: Final = (_FIRST, *(_FIRST + 8 + 2 + 1 + 9 * index for index in range(3)))
+
+
+def varint(number: int) -> bytes:
+    """A number >= 0 as protobuf writes it."""
+    if number < 128:
+        return _VARINTS[number]
+    encoded = bytearray()
+    while number >= 128:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def response(answer: Answer, execution: Execution) -> bytes:
+    """An encoded LossResponse."""
+    output = _VALUE.pack(0x09, answer.value) if answer.values is None else _values(answer.values, answer.shape, answer.double)
+    return output + _statistics(answer.statistics) + _execution(execution)
+
+
+def outcome(result: Outcome) -> bytes:
+    """An encoded LossOutcome, of one request."""
+    if isinstance(result, CallError):
+        return _field(_ERROR, _error(result))
+    answer = result.answer
+    assert isinstance(answer, Answer)
+    return _field(_RESPONSE, response(answer, result.execution))
+
+
+def outcomes(result: Outcome, count: int) -> list[bytes]:
+    """The encoded LossOutcomes of a call's requests."""
+    if isinstance(result, CallError):
+        return [outcome(result)] * count
+    answers, execution = result.answer, result.execution
+    if isinstance(answers, Answer):
+        return [outcome(result)]
+    if answers.errors or any(answers.ignored_count):
+        parts = [answers.of(index) for index in range(count)]
+        return [outcome(part if isinstance(part, CallError) else Success(part, execution)) for part in parts]
+    # They differ in their doubles only.
+    first = answers.of(0)
+    assert isinstance(first, Answer)
+    one = outcome(Success(first, execution))
+    encoded = np.frombuffer(bytearray(one * count), np.uint8).reshape(count, len(one))
+    for start, doubles in zip(_DOUBLES, (answers.value, answers.sum, answers.mean_numerator, answers.mean_denominator), strict=True):
+        encoded[:, start : start + 8] = np.array(doubles, "<f8").view(np.uint8).reshape(count, 8)
+    whole = encoded.tobytes()
+    return [whole[start : start + len(one)] for start in range(0, len(whole), len(one))]
+
+
+def responses(result: Outcome, count: int) -> list[bytes | CallError]:
+    """The encoded LossResponses of a call's requests, or the errors in their place."""
+    if isinstance(result, CallError):
+        return [result] * count
+    answers, execution = result.answer, result.execution
+    if isinstance(answers, Answer):
+        return [response(answers, execution)]
+    if answers.errors:
+        parts = [answers.of(index) for index in range(count)]
+        return [part if isinstance(part, CallError) else response(part, execution) for part in parts]
+    return [encoded[len(_RESPONSE) + 1 :] for encoded in outcomes(result, count)]
+
+
+def repeated(tag: bytes, messages: Sequence[bytes]) -> bytes:
+    """A message whose one field, repeated, holds these messages."""
+    lengths = set(map(len, messages))
+    if len(lengths) == 1:
+        head = tag + varint(lengths.pop())
+        return head + head.join(messages)
+    return b"".join([part for message in messages for part in (tag, varint(len(message)), message)])
+
+
+# Implementation details follow.
+
+
+def _field(tag: bytes, message: bytes) -> bytes:
+    return tag + varint(len(message)) + message
+
+
+def _statistics(statistics: Statistics) -> bytes:
+    sums = _SUMS.pack(0x09, statistics.sum, 0x11, statistics.mean_numerator, 0x19, statistics.mean_denominator)
+    counts = b"\x20" + varint(statistics.element_count) + b"\x28" + varint(statistics.ignored_count)
+    return b"\x1a" + _VARINTS[len(sums) + len(counts)] + sums + counts  # LossResponse.statistics = 3
+
+
+def _execution(execution: Execution) -> bytes:
+    queue_seconds, compute_seconds, calls, device = execution
+    seconds = _SECONDS.pack(0x09, queue_seconds, 0x11, compute_seconds)
+    name = device.encode()
+    rest = b"\x18" + varint(calls) + b"\x22" + _VARINTS[len(name)] + name
+    return b"\x22" + _VARINTS[len(seconds) + len(rest)] + seconds + rest  # LossResponse.execution = 4
+
+
+def _values(payload: bytes, shape: tuple[int, ...], double: bool) -> bytes:
+    """LossResponse.values = 2, a Tensor: shape = 1, float32_values = 2 or float64_values = 3, each with values = 1."""
+    extents = b"".join([varint(extent) for extent in shape])
+    packed = b"\x0a" + varint(len(payload))
+    size = len(packed) + len(payload)
+    head = (_field(b"\x0a", extents) if extents else b"") + (b"\x1a" if double else b"\x12") + varint(size) + packed
+    return b"".join((b"\x12", varint(len(head) + len(payload)), head, payload))
+
+
+def _error(error: CallError) -> bytes:
+    """An Error: what the status of a unary call would have said."""
+    message: Any = _Error(code=error.number, reason=error.reason, message=error.message, metadata=error.metadata)
+    if isinstance(error, InvalidArgument):
+        message.field_violations.add(field=error.field, description=error.description)
+    if isinstance(error, Unavailable):
+        message.retry_after_seconds = error.retry_after_seconds
+    encoded: bytes = message.SerializeToString()
+    return encoded

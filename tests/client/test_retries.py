@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the clients try again, how long, and what they say when it does not help."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+import lossd
+from support.fake_server import UNARY, Fake, Refused, fake_server, score_of
+
+RETRIED = grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    with fake_server() as fake:
+        yield fake
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK], ids=lambda code: code.name)
+def test_only_what_was_not_computed_is_tried_again(fake: Fake, code: grpc.StatusCode) -> None:
+    refusals = [Refused(code)]
+
+    def refuse_once(message: object) -> object:
+        if refusals:
+            raise refusals.pop()
+        return score_of(message)
+
+    fake.on_unary = refuse_once
+    with lossd.Client(fake.address) as client:
+        if code is RETRIED:
+            assert client.mse_loss([3.0], [1.0]) == 4.0
+        else:
+            with pytest.raises(lossd.LossdError) as error:
+                client.mse_loss([3.0], [1.0])
+            assert error.value.code == code.name
+    assert len(fake.of(UNARY)) == (2 if code is RETRIED else 1)
+
+
+def test_retries_have_an_end(fake: Fake) -> None:
+    def refuse(message: object) -> object:
+        raise Refused(RETRIED, pushback_ms=1)
+
+    fake.on_unary = refuse
+    with lossd.Client(fake.address) as client, pytest.raises(lossd.LossdError) as error:
+        client.mse_loss([3.0], [1.0])
+    assert error.value.code == "UNAVAILABLE"
+    assert len(fake.of(UNARY)) == 4
+
+
+def test_no_attempt_is_waited_for_beyond_the_deadline(fake: Fake) -> None:
+    def refuse(message: object) -> object:
+        raise Refused(RETRIED, pushback_ms=60_000)
+
+    fake.on_unary = refuse
+    with lossd.Client(fake.address) as client, pytest.raises((lossd.DeadlineError, lossd.ConnectionFailedError)):
+        client.mse_loss([3.0], [1.0], timeout=0.2)
+    assert len(fake.of(UNARY)) == 1
+
+
+# -- a server that dies while its clients call
+
+
+@contextmanager
+def serving(address: str = "127.0.0.1:0") -> "Iterator[tuple[subprocess.Popen[str], str]]":
+    command = [sys.executable, "-W", "error", "-m", "lossd.cli", "serve", f"--listen={address}", "--admin-listen=", "--device=cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline().split()[-1]
+        finally:
+            process.kill()
+
+
+class Fates:
+    """What became of calls, before the death of the server and after."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.counts: Counter[str] = Counter()
+
+    def note(self, fate: str) -> None:
+        with self._changed:
+            self.counts[fate] += 1
+            self._changed.notify_all()
+
+    def wait_for(self, fate: str, more: int) -> None:
+        with self._changed:
+            wanted = self.counts[fate] + more
+            assert self._changed.wait_for(lambda: self.counts[fate] >= wanted, 60), self.counts
+
+
+def call_in_threads(address: str, coalesce: bool, fates: Fates, stopped: threading.Event) -> None:
+    def work(number: int) -> None:
+        while not stopped.is_set():
+            try:
+                fates.note("right" if client.mse_loss([float(number)], [0.0], timeout=10) == number**2 else "wrong")
+            except lossd.LossdError as error:
+                fates.note(type(error).__name__)
+
+    with lossd.Client(address, coalesce=coalesce) as client:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def call_in_tasks(address: str, coalesce: bool, fates: Fates, stopped: threading.Event) -> None:
+    async def main() -> None:
+        async def work(number: int) -> None:
+            while not stopped.is_set():
+                try:
+                    fates.note("right" if await client.mse_loss([float(number)], [0.0], timeout=10) == number**2 else "wrong")
+                except lossd.LossdError as error:
+                    fates.note(type(error).__name__)
+
+        async with lossd.AsyncClient(address, coalesce=coalesce) as client:
+            await asyncio.gather(*[work(number) for number in range(8)])
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coalesce", [False, True], ids=["unary", "coalesce"])
+@pytest.mark.parametrize("calls", [call_in_threads, call_in_tasks])
+def test_a_run_goes_on_after_its_server_was_killed_and_started_again(
+    calls: Callable[[str, bool, Fates, threading.Event], None], coalesce: bool
+) -> None:
+    fates, stopped = Fates(), threading.Event()
+    with serving() as (process, address):
+        run = threading.Thread(target=calls, args=(address, coalesce, fates, stopped))
+        run.start()
+        try:
+            fates.wait_for("right", 50)
+            process.kill()
+            fates.wait_for("ConnectionFailedError", 1)
+            with serving(address):
+                fates.wait_for("right", 50)
+        finally:
+            stopped.set()
+            run.join()
+    assert set(fates.counts) <= {"right", "ConnectionFailedError"}

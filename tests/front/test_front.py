@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC as it is on the wire: requests by hand against a live server."""
+
+import asyncio
+import gzip
+import zlib
+from types import SimpleNamespace
+from typing import Any
+
+import hpack
+import pytest
+from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+
+from lossd.v1 import evaluation_service_pb2 as pb
+from lossd_server.front.request_headers import read_request_headers
+from lossd_server.front.rpc import Method
+from lossd_server.front.streaming import Streaming
+from lossd_server.http2.frames import ErrorCode
+from lossd_server.http2.sending import INITIAL_WINDOW
+from support.encoded_requests import encoded
+from support.harness import House, run, square, until
+from support.http2_peer import INITIAL, ready
+from support.raw_connection import Wire, wire
+
+RPC, MESSAGE = encoded("mse_loss", input=[3.0], target=[1.0])
+MSE = {":method": "POST", ":scheme": "http", ":path": f"/lossd.v1.LossService/{RPC}", "content-type": "application/grpc", "te": "trailers"}
+OK, INVALID, DEADLINE, EXHAUSTED, UNIMPLEMENTED = "0", "3", "4", "8", "12"
+
+
+def prefixed(message: bytes, compressed: int = 0) -> bytes:
+    return bytes([compressed]) + len(message).to_bytes(4) + message
+
+
+def begin(client: Wire, **fields: str) -> None:
+    named = {f":{name}" if name in ("method", "path") else name.replace("_", "-"): value for name, value in fields.items()}
+    client.send(HeadersFrame(1, hpack.Encoder().encode({**MSE, **named}), flags=["END_HEADERS"]))
+
+
+async def answer_of(client: Wire) -> dict[str, str]:
+    """Headers and trailers."""
+    fields: dict[str, str] = {}
+    while True:
+        got = await client.next(HeadersFrame)
+        fields.update(hpack.Decoder().decode(got.data))
+        if "END_STREAM" in got.flags:
+            return fields
+
+
+WATCH = "/grpc.health.v1.Health/Watch"
+PLAIN, FLATE = prefixed(MESSAGE), prefixed(zlib.compress(MESSAGE), 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pieces", "expected"),
+    [
+        ({}, [PLAIN], ("200", OK)),
+        ({}, [PLAIN[at : at + 1] for at in range(len(PLAIN))], ("200", OK)),
+        ({"grpc_encoding": "gzip"}, [prefixed(gzip.compress(MESSAGE), 1)], ("200", OK)),
+        ({"grpc_encoding": "gzip"}, [PLAIN], ("200", OK)),
+        ({"grpc_encoding": "deflate"}, [FLATE], ("200", OK)),
+        ({"grpc_encoding": "gzip"}, [FLATE], ("200", INVALID)),
+        ({"grpc_encoding": "gzip"}, [prefixed(gzip.compress(bytes(1 << 20)), 1)], ("200", EXHAUSTED)),
+        ({"grpc_encoding": "br"}, [FLATE], ("200", UNIMPLEMENTED)),
+        ({"method": "GET"}, [], ("405", None)),
+        ({"content_type": "text/plain"}, [], ("415", None)),
+        ({"grpc_timeout": "1x"}, [], ("400", None)),
+        ({"path": "/lossd.v1.LossService/Nothing"}, [], ("200", UNIMPLEMENTED)),
+        ({"path": WATCH}, [prefixed(bytes(5000))], ("200", EXHAUSTED)),  # it is open to all
+        ({}, [PLAIN, PLAIN], ("200", INVALID)),
+        ({}, [PLAIN + PLAIN], ("200", INVALID)),
+        ({}, [PLAIN[:-1]], ("200", INVALID)),
+        ({}, [PLAIN[:3]], ("200", INVALID)),
+        ({}, [b""], ("200", INVALID)),
+    ],
+)
+def test_a_request_is_answered_as_grpc_says(fields: dict[str, str], pieces: list[bytes], expected: tuple[str, str | None]) -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            begin(client, **fields)
+            client.send(*[DataFrame(1, piece) for piece in pieces], DataFrame(1, b"", flags=["END_STREAM"]))
+            answer = await answer_of(client)
+            assert (answer[":status"], answer.get("grpc-status")) == expected
+
+    run(story, max_request_bytes=100_000)
+
+
+def test_a_message_is_refused_by_its_prefix_and_takes_room_as_it_comes() -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as small, wire(home) as large:
+            begin(small)
+            small.send(DataFrame(1, prefixed(bytes(1 << 20))[:5]))
+            await until(lambda: home.admission.in_flight_bytes > INITIAL_WINDOW)
+            assert home.admission.in_flight_bytes < 2 * INITIAL_WINDOW
+            small.send(DataFrame(1, bytes(INITIAL_WINDOW // 2 - 5)), DataFrame(1, bytes(5)))
+            await until(lambda: home.admission.in_flight_bytes > 4 * INITIAL_WINDOW)
+            assert home.admission.in_flight_bytes < 5 * INITIAL_WINDOW
+            begin(large)
+            large.send(DataFrame(1, prefixed(bytes((1 << 20) + 1))[:5]))
+            answer = await answer_of(large)
+            assert (answer["grpc-status"], "1048577 bytes" in answer["grpc-message"]) == (EXHAUSTED, True)
+            assert (await large.next(RstStreamFrame)).error_code == ErrorCode.NO_ERROR
+            small.send(RstStreamFrame(1, error_code=8))
+            await until(lambda: home.admission.in_flight_bytes == 0)
+
+    run(story, max_request_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("sent", [b"", PLAIN[:3], PLAIN[:7], PLAIN], ids=["nothing", "half a prefix", "half a message", "all but the end"])
+def test_a_request_that_does_not_come_ends_with_its_deadline(sent: bytes) -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            begin(client, grpc_timeout="1m")
+            client.send(DataFrame(1, sent))
+            assert (await answer_of(client))["grpc-status"] == DEADLINE
+
+    run(story)
+
+
+def test_answers_that_their_caller_does_not_take_count_as_in_flight() -> None:
+    async def story(home: House) -> None:
+        _, message = encoded("mse_loss", input=[3.0] * 1000, target=[1.0] * 1000, reduction="none")
+        async with wire(home) as client:
+            client.send(SettingsFrame(0, settings={INITIAL: 0}))
+            begin(client)
+            client.send(DataFrame(1, prefixed(message), flags=["END_STREAM"]))
+            await client.next(HeadersFrame)
+            assert 4000 < home.admission.in_flight_bytes < 8000
+            client.send(SettingsFrame(0, settings={INITIAL: 1 << 16}))
+            assert (await answer_of(client))["grpc-status"] == OK
+
+    run(story)
+
+
+def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> None:
+    async def story() -> None:
+        peer = ready(1)
+        connection = peer.connection
+
+        async def serve(read: Any, write: Any, **_: Any) -> None:
+            for number in range(3):
+                await write(bytes([number]) * 10)
+
+        method = Method("Serve", True, serve, lambda *_: None, open_to_all=True)
+        head, stream, service = read_request_headers(()), peer.readers[1].stream, SimpleNamespace(max_request_bytes=1)
+        connection.paused = True
+        stream.receiver = Streaming(SimpleNamespace(connection=connection), stream, method, head, "", service, lambda: None, ended=True)
+        while connection.streams:
+            await asyncio.sleep(0)
+            connection.paused = False
+            connection.resume()
+            connection.take()
+            connection.paused = True
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
+@pytest.mark.parametrize("calls_before", [0, 1], ids=["computed", "queued"])
+@pytest.mark.parametrize("path", [MSE[":path"], "/lossd.v1.EvaluationService/ScoreBatch"], ids=["unary", "batch"])
+def test_a_request_ends_with_its_deadline_though_the_device_is_busy(monkeypatch: pytest.MonkeyPatch, path: str, calls_before: int) -> None:
+    async def story(home: House) -> None:
+        gate = home.gate(monkeypatch)
+        before = [asyncio.ensure_future(home.losses.MseLoss(square(3).mse_loss)) for _ in range(calls_before)]
+        await until(lambda: home.admission.in_flight_bytes > 0 or not before)
+        message = MESSAGE if path == MSE[":path"] else pb.ScoreBatchRequest(calls=[square(2)] * 3).SerializeToString()
+        async with wire(home) as client:
+            begin(client, path=path, grpc_timeout="30m")
+            client.send(DataFrame(1, prefixed(message), flags=["END_STREAM"]))
+            assert (await answer_of(client))["grpc-status"] == DEADLINE
+            assert home.dispatcher.queued_calls == 0
+        gate.open()
+        assert [(await call).value for call in before] == [9.0] * calls_before
+
+    run(story)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client may take before a call of it reaches us. Every bound is exceeded, over HTTP/2 by hand where gRPC's clients would not."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import grpc
+import pytest
+from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame
+
+import lossd
+from lossd._channel import channel_options
+from lossd_server.front import listener as listen
+from lossd_server.front import request_headers as head
+from support.harness import House, run, until
+from support.raw_connection import wire
+
+REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
+OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
+
+
+async def answered(home: House) -> None:
+    """The server serves others."""
+    async with lossd.AsyncClient(home.server.address, options=[OWN_CONNECTION]) as client:
+        assert await client.mse_loss([3.0], [1.0]) == 4.0
+
+
+def test_metadata_above_its_limit_is_refused_and_the_connection_serves_on() -> None:
+    async def story(home: House) -> None:
+        method = home.channel.unary_unary("/lossd.v1.LossService/GetServerInfo")
+        assert await method(b"", metadata=(("some", "x" * (head.MAX_METADATA_BYTES - 1024)),))
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await method(b"", metadata=(("some", "x" * (head.MAX_METADATA_BYTES + 1)),))
+        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await method(b"")
+
+    run(story)
+
+
+def test_connections_above_their_limit_are_closed_until_others_end() -> None:
+    async def story(home: House) -> None:
+        info = "/lossd.v1.LossService/GetServerInfo"
+        channels = [grpc.aio.insecure_channel(home.server.address, options=[OWN_CONNECTION, ("grpc.enable_retries", 0)]) for _ in range(4)]
+        assert await channels[0].unary_unary(info)(b"")
+        assert await channels[1].unary_unary(info)(b"")
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await channels[2].unary_unary(info)(b"")
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+        await channels[2].close()  # which would try again, and be first
+        await channels[0].close()
+        assert await channels[3].unary_unary(info)(b"", wait_for_ready=True)
+        assert await channels[1].unary_unary(info)(b"")
+        for channel in channels:
+            await channel.close()
+
+    run(story, max_connections=2)
+
+
+def test_streams_above_their_limit_are_reset_until_others_end() -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            await client.next(SettingsFrame)
+            for number in range(listen.MAX_CONCURRENT_STREAMS + 1):
+                client.open(2 * number + 1)
+            reset = await client.next(RstStreamFrame)
+            assert (reset.stream_id, reset.error_code) == (2 * listen.MAX_CONCURRENT_STREAMS + 1, REFUSED_STREAM)
+            await until(lambda: home.evaluation.open_streams == listen.MAX_CONCURRENT_STREAMS)
+            await answered(home)
+            client.send(RstStreamFrame(1, error_code=8))
+            await until(lambda: home.evaluation.open_streams == listen.MAX_CONCURRENT_STREAMS - 1)
+            client.open(2 * listen.MAX_CONCURRENT_STREAMS + 3)
+            await until(lambda: home.evaluation.open_streams == listen.MAX_CONCURRENT_STREAMS)
+
+    run(story)
+
+
+@pytest.mark.slow
+def test_thousands_of_streams_that_come_at_once_are_served() -> None:
+    async def story(home: House) -> None:
+        async with AsyncExitStack() as connections:
+            for _ in range(4):
+                client = await connections.enter_async_context(wire(home))
+                for number in range(1000):
+                    client.open(2 * number + 1)
+            await until(lambda: home.evaluation.open_streams == 4000)
+
+    run(story)
+
+
+@pytest.mark.parametrize("with_calls", [False, True], ids=["idle", "with a call"])
+def test_a_client_that_pings_too_often_is_disconnected(with_calls: bool) -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            await client.next(SettingsFrame)
+            if with_calls:
+                client.open(1)
+                await until(lambda: home.evaluation.open_streams == 1)
+            client.send(*[PingFrame(0, b"12345678")] * 4)
+            goodbye = await client.next(GoAwayFrame)
+            assert (goodbye.error_code, goodbye.additional_data) == (ENHANCE_YOUR_CALM, b"too_many_pings")
+        await answered(home)
+
+    run(story)
+
+
+def test_our_clients_ping_less_often_than_they_may() -> None:
+    """A ping that comes a little early for jitter is none too many."""
+    options = dict(channel_options(1))
+    assert options["grpc.keepalive_time_ms"] > 2 * 1000 * listen.MIN_PING_INTERVAL_SECONDS
+    assert "grpc.keepalive_permit_without_calls" not in options
+
+
+@pytest.mark.slow
+def test_a_client_that_vanished_loses_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "KEEPALIVE_SECONDS", 1)
+    monkeypatch.setattr(listen, "KEEPALIVE_TIMEOUT_SECONDS", 1)
+
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            client.open(1)
+            await until(lambda: home.evaluation.open_streams == 1)
+            await until(lambda: home.evaluation.open_streams == 0)
+            await client.end()
+
+    run(story)
+
+
+@pytest.mark.slow
+def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would count as one of those that there may be."""
+    monkeypatch.setattr(listen, "HANDSHAKE_SECONDS", 1)
+
+    async def story(home: House) -> None:
+        host, port = home.server.address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        await reader.read()
+        writer.close()
+        await answered(home)
+
+    run(story)

@@ -1,0 +1,479 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shell around the queue, with a device that computes when it is told to, in virtual time."""
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lossd_server.call import CALL_OVERHEAD_BYTES, Answer, Call, Statistics, Success
+from lossd_server.compute.device import Done, Results
+from lossd_server.errors import Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
+from lossd_server.metrics import Metrics
+from lossd_server.queue.coalescer import Coalescer
+from lossd_server.queue.dispatcher import INLINE_BELOW_SECONDS, Dispatcher
+from lossd_server.queue.submission import Submission
+from support.encoded_requests import call_of
+from support.virtual_time import run
+
+
+def make_call(size: int = 1, *, cost_seconds: float = 1.0, reduction: str = "mean", **changes: Any) -> Call:
+    """A call that the event loop would not compute itself, unless it is made cheap."""
+    values = np.zeros(size, np.float32)
+    return dataclasses.replace(call_of("mse_loss", input=values, target=values, reduction=reduction), cost_seconds=cost_seconds, **changes)
+
+
+class FakeDevice:
+    """Holds the batch that it was given until `finish`. The answer to a call is its number of elements."""
+
+    name = "fake"
+    is_cpu = True
+    slots = 1
+
+    def __init__(self, replacements: int = 1) -> None:
+        self.batches: list[Sequence[Call]] = []
+        self.inline: list[Sequence[Call]] = []
+        self.replacements = replacements
+        self._done: Done | None = None
+
+    def run_inline(self, calls: Sequence[Call]) -> Results:
+        assert self._done is None, "never both at a time"
+        self.inline.append(calls)
+        return self._results(calls)
+
+    def start(self, calls: Sequence[Call], done: Done) -> None:
+        assert self._done is None, "one batch at a time"
+        self.batches.append(calls)
+        self._done = done
+
+    def finish(self, results: Results | None = None, *, lost: bool = False) -> None:
+        done, self._done = self._done, None
+        assert done is not None
+        done(None if lost else results or self._results(self.batches[-1]))
+
+    def forget(self) -> Done:
+        """The batch never comes back. Returns what would bring it back after all."""
+        done, self._done = self._done, None
+        assert done is not None
+        return done
+
+    def rebuild(self) -> bool:
+        self._done = None
+        self.replacements -= 1
+        return self.replacements >= 0
+
+    @staticmethod
+    def _results(calls: Sequence[Call]) -> Results:
+        return [Answer(Statistics(0.0, 0.0, 1.0, 1, 0), value=float(call.values_count)) for call in calls]
+
+
+class Observer:
+    def __init__(self) -> None:
+        self.batches: list[tuple[str, int]] = []
+        self.reasons: list[str] = []
+
+    def batch_started(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
+        assert sum(count for _, count in queued) == calls
+        self.batches.append((loss, calls))
+
+
+class House:
+    """A dispatcher and everything around it."""
+
+    def __init__(self, *, replacements: int = 1, device: Any = None, **limits: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.device = device or FakeDevice(replacements)
+        self.observer = Observer()
+        self.lost: list[bool] = []
+        self.dispatcher = Dispatcher(
+            Coalescer(**limits),
+            self.device,
+            self.observer,
+            clock=self.loop.time,
+            stuck_batch_seconds=60.0,
+            on_device_lost=self.lost.append,
+        )
+
+    def submit(self, *calls: Call, timeout: float | None = None, caller: str = "") -> Submission:
+        submission = Submission(len(calls))
+        deadline = None if timeout is None else self.loop.time() + timeout
+        self.dispatcher.submit(submission, list(enumerate(calls)), deadline=deadline, caller=caller)
+        return submission
+
+    async def finish(self, results: Results | None = None, *, lost: bool = False) -> None:
+        self.device.finish(results, lost=lost)
+        await asyncio.sleep(0)  # the result comes over call_soon_threadsafe
+
+
+def values(submission: Submission) -> list[float]:
+    assert submission.done
+    return [outcome.answer.value for outcome in submission.outcomes]  # type: ignore[union-attr, misc]
+
+
+def errors(submission: Submission) -> list[type]:
+    return [type(outcome) for outcome in submission.outcomes]
+
+
+Story = Callable[[], Awaitable[None]]
+
+
+def in_virtual_time(story: Story) -> Callable[[], None]:
+    def test() -> None:
+        run(story())  # type: ignore[arg-type]
+
+    test.__name__, test.__doc__ = story.__name__, story.__doc__
+    return test
+
+
+@in_virtual_time
+async def test_an_idle_device_starts_at_once_and_a_busy_one_lets_calls_gather() -> None:
+    house = House()
+    first = house.submit(make_call(1))
+    others = [house.submit(make_call(size)) for size in (2, 3, 4)]
+    assert [len(batch) for batch in house.device.batches] == [1]
+    assert house.dispatcher.queued_calls == 3
+    await house.finish()
+    assert values(first) == [1.0]
+    assert [len(batch) for batch in house.device.batches] == [1, 3]
+    await house.finish()
+    assert [values(submission) for submission in others] == [[2.0], [3.0], [4.0]]
+    assert others[0].outcomes[0].execution.calls_in_batch == 3  # type: ignore[union-attr]
+    assert house.observer.batches == [("mse_loss", 1), ("mse_loss", 3)]
+    await house.dispatcher.drained()
+
+
+@in_virtual_time
+async def test_every_batch_has_a_reason() -> None:
+    """A call that found the device idle; calls that gathered while it was busy; one that a limit had kept out of a batch."""
+    house = House(max_batch_elements=4)
+    for size in (1, 2, 2, 2):
+        house.submit(make_call(size))
+    for _ in range(3):
+        await house.finish()
+    assert house.observer.reasons == ["idle", "max_elements", "freed"]
+    assert [len(batch) for batch in house.device.batches] == [1, 2, 1]
+    house.submit(make_call(1))
+    assert house.observer.reasons[3:] == ["idle"]
+
+    house = House(max_batch_bytes=2 * (8 + CALL_OVERHEAD_BYTES))
+    house.submit(*[make_call(1, cost_seconds=0.0) for _ in range(3)])
+    assert house.observer.reasons == ["max_bytes", "freed"], "computed at once, one after the other"
+
+
+def test_the_reasons_are_counted() -> None:
+    metrics = Metrics()
+    for reason in ("idle", "freed", "freed"):
+        metrics.batch_started(reason)
+    counts = [metrics.registry.get_sample_value("lossd_batches_total", {"reason": reason}) for reason in ("idle", "freed", "max_bytes")]
+    assert counts == [1.0, 2.0, 0.0]
+
+
+@in_virtual_time
+async def test_the_calls_of_one_message_share_a_batch_even_where_nothing_waits() -> None:
+    house = House()
+    submission = house.submit(*[make_call(size) for size in range(1, 6)])
+    await house.finish()
+    assert values(submission) == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert house.observer.batches == [("mse_loss", 5)]
+
+
+@in_virtual_time
+async def test_a_cheap_batch_is_computed_before_submit_returns_and_an_expensive_one_is_not() -> None:
+    house = House()
+    assert values(house.submit(make_call(7, cost_seconds=INLINE_BELOW_SECONDS / 2))) == [7.0]
+    assert not house.submit(make_call(7, cost_seconds=INLINE_BELOW_SECONDS)).done
+    assert (len(house.device.inline), len(house.device.batches)) == (1, 1)
+    cheap = house.submit(make_call(8, cost_seconds=0.0))
+    assert not cheap.done, "the device computes one batch at a time"
+    await house.finish()
+    assert values(cheap) == [8.0]
+
+
+@in_virtual_time
+async def test_a_gpu_computes_even_the_cheapest_batch_on_its_own_thread() -> None:
+    house = House()
+    house.device.is_cpu = False
+    assert not house.submit(make_call(cost_seconds=0.0)).done
+    assert not house.device.inline
+
+
+@in_virtual_time
+async def test_times_are_those_of_the_clock() -> None:
+    house = House()
+    house.submit(make_call())
+    waiting = house.submit(make_call())
+    await asyncio.sleep(3)
+    await house.finish()
+    await asyncio.sleep(2)
+    await house.finish()
+    execution = waiting.outcomes[0].execution  # type: ignore[union-attr]
+    assert execution == (3.0, 2.0, 1, "fake")
+
+
+@in_virtual_time
+async def test_a_call_expires_on_time_while_the_device_is_busy_and_is_never_computed() -> None:
+    house = House()
+    house.submit(make_call())
+    submission = house.submit(make_call(5), timeout=1.5)
+    await submission.wait()
+    assert house.loop.time() == pytest.approx(1.5)
+    assert errors(submission) == [DeadlineExceeded]
+    assert (house.dispatcher.queued_calls, house.dispatcher.queued_bytes) == (0, 0)
+    await house.finish()
+    assert len(house.device.batches) == 1
+
+
+@in_virtual_time
+async def test_calls_expire_each_at_its_own_time() -> None:
+    house = House()
+    house.submit(make_call())
+    expired = []
+    for timeout in (3, 1, 2):
+        submission = Submission(1, lambda index, outcome, timeout=timeout: expired.append((timeout, house.loop.time())))
+        house.dispatcher.submit(submission, [(0, make_call())], deadline=float(timeout))
+    await asyncio.sleep(10)
+    assert expired == [(1, pytest.approx(1)), (2, pytest.approx(2)), (3, pytest.approx(3))]
+
+
+@in_virtual_time
+async def test_a_call_that_arrives_expired_is_answered_at_once_even_by_an_idle_device() -> None:
+    house = House()
+    for timeout in (0.0, -1.0):
+        assert errors(house.submit(make_call(), make_call(0), timeout=timeout)) == [DeadlineExceeded] * 2
+    assert not house.device.batches
+
+
+@in_virtual_time
+async def test_a_call_that_started_in_time_is_answered_though_its_deadline_passes() -> None:
+    house = House()
+    submission = house.submit(make_call(), timeout=1.0)
+    await asyncio.sleep(5)
+    await house.finish()
+    assert values(submission) == [1.0]
+
+
+@in_virtual_time
+async def test_cancelled_calls_leave_at_once_and_those_being_computed_run_on() -> None:
+    house = House()
+    computing = house.submit(make_call())
+    submission = house.submit(make_call(), make_call())
+    neighbour = house.submit(make_call(9))
+    house.dispatcher.cancel(submission)
+    assert errors(submission) == [Cancelled, Cancelled]
+    assert house.dispatcher.queued_bytes == 8 * 9 + CALL_OVERHEAD_BYTES
+    house.dispatcher.cancel(submission)  # again: nothing
+    house.dispatcher.cancel(computing)
+    await house.finish()
+    assert values(computing) == [1.0]
+    assert len(house.device.batches[1]) == 1
+    await house.finish()
+    assert values(neighbour) == [9.0]
+
+
+@in_virtual_time
+async def test_a_waiter_that_is_cancelled_harms_nobody() -> None:
+    house = House()
+    submission, neighbour = house.submit(make_call(1), make_call(2)), house.submit(make_call(3))
+    waiter = asyncio.create_task(submission.wait())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    await house.finish()
+    await house.finish()
+    assert values(submission) == [1.0, 2.0]
+    assert values(neighbour) == [3.0]
+
+
+@in_virtual_time
+async def test_a_full_queue_refuses_what_is_too_much_at_once_and_takes_more_when_it_has_room() -> None:
+    each = 8 * 10 + CALL_OVERHEAD_BYTES
+    house = House(max_queue_bytes=2 * each)
+    house.submit(make_call(10))
+    waiting, mixed = house.submit(make_call(10)), house.submit(make_call(10), make_call(10))
+    assert errors(mixed)[1] is QueueFull
+    assert isinstance(mixed.outcomes[1], QueueFull)
+    assert mixed.outcomes[1].retry_after_seconds > 0
+    assert not waiting.done
+    house.dispatcher.cancel(waiting)
+    assert not house.submit(make_call(10)).done
+    assert errors(house.submit(make_call(10))) == [QueueFull]
+
+
+@in_virtual_time
+async def test_a_flood_of_the_tiniest_calls_is_refused_too() -> None:
+    house = House(max_queue_bytes=100 * CALL_OVERHEAD_BYTES)
+    calls = [make_call(1)] * 1000
+    house.submit(make_call(1))
+    refused = sum(errors(house.submit(call)) == [QueueFull] for call in calls)
+    assert refused >= 900
+
+
+@in_virtual_time
+async def test_empty_batches_are_answered_by_rule_though_the_device_is_busy() -> None:
+    house = House()
+    house.submit(make_call())
+    submission = house.submit(*[make_call(0, reduction=reduction) for reduction in ("mean", "sum", "none")])
+    assert submission.done
+    mean, total, none = (outcome for outcome in submission.outcomes if isinstance(outcome, Success))
+    assert np.isnan(mean.answer.value)
+    assert total.answer.value == 0.0
+    assert none.answer.values == b""
+    assert {outcome.execution.calls_in_batch for outcome in (mean, total, none)} == {0}
+    assert len(house.device.batches) == 1
+
+
+@in_virtual_time
+async def test_outcomes_are_reported_one_by_one() -> None:
+    house = House()
+    reported: list[int] = []
+    submission = Submission(3, lambda index, outcome: reported.append(index))
+    calls = [make_call(1), make_call(0), make_call(2, key="another")]
+    house.dispatcher.submit(submission, list(enumerate(calls)))
+    assert reported == [1]
+    await house.finish()
+    assert reported == [1, 0]
+    await house.finish()
+    assert reported == [1, 0, 2]
+    assert submission.done
+
+
+@in_virtual_time
+async def test_abandoning_settles_everything_queued_and_lets_the_running_batch_end() -> None:
+    house = House()
+    running = house.submit(make_call())
+    queued = house.submit(make_call(), make_call(key="another"), timeout=1.0)
+    house.dispatcher.abandon(lambda: QueueFull("gone", retry_after_seconds=1.0))
+    assert errors(queued) == [QueueFull, QueueFull]
+    await house.finish()
+    assert values(running) == [1.0]
+    await house.dispatcher.drained()
+
+
+# ---- a device that is lost
+
+
+@in_virtual_time
+async def test_a_lost_device_fails_its_batch_is_rebuilt_and_goes_on_with_the_queue() -> None:
+    house = House()
+    alone = house.submit(make_call())
+    queued = [house.submit(make_call(2)), house.submit(make_call(3))]
+    await house.finish(lost=True)
+    assert errors(alone) == [DeviceLost], "it may be the cause, and must not be tried elsewhere"
+    assert house.lost == [True]
+    await house.finish()
+    assert [values(submission) for submission in queued] == [[2.0], [3.0]]
+
+
+@in_virtual_time
+async def test_of_several_calls_at_most_one_is_to_blame_so_all_may_try_again() -> None:
+    house = House()
+    submission = house.submit(make_call(), make_call())
+    await house.finish(lost=True)
+    assert errors(submission) == [DeviceUnavailable, DeviceUnavailable]
+
+
+@in_virtual_time
+async def test_a_batch_that_never_ends_is_given_up_and_what_it_says_later_is_ignored() -> None:
+    house = House()
+    stuck, queued = house.submit(make_call()), house.submit(make_call(2))
+    await stuck.wait()
+    assert house.loop.time() == pytest.approx(60.0)
+    assert errors(stuck) == [DeviceLost]
+    assert house.lost == [True]
+    await house.finish()
+    assert values(queued) == [2.0]
+
+
+@in_virtual_time
+async def test_a_batch_that_comes_back_after_it_was_given_up_answers_nobody_twice() -> None:
+    house = House()
+    stuck, queued = house.submit(make_call()), house.submit(make_call(2))
+    late = house.device.forget()
+    await stuck.wait()
+    late(FakeDevice._results([make_call()]))
+    await asyncio.sleep(0)
+    assert errors(stuck) == [DeviceLost]
+    assert not queued.done, "the rebuilt device is still at it"
+    await house.finish()
+    assert values(queued) == [2.0]
+
+
+@in_virtual_time
+async def test_a_batch_that_is_known_to_be_long_is_waited_for() -> None:
+    house = House()
+    submission = house.submit(make_call(cost_seconds=100.0))
+    await asyncio.sleep(1999)
+    assert not submission.done
+    await house.finish()
+    assert values(submission) == [1.0]
+    await asyncio.sleep(1000)
+    assert house.lost == []
+
+
+@in_virtual_time
+async def test_without_a_device_everything_queued_fails_and_so_does_all_that_comes() -> None:
+    house = House(replacements=0)
+    alone = house.submit(make_call())
+    queued = house.submit(make_call(), make_call(key="another"))
+    await house.finish(lost=True)
+    assert house.lost == [False]
+    assert errors(alone) == [DeviceLost]
+    assert errors(queued) == [DeviceUnavailable, DeviceUnavailable]
+    assert errors(house.submit(make_call())) == [DeviceUnavailable]
+    await house.dispatcher.drained()
+
+
+class FakeGpu(FakeDevice):
+    """Takes two batches at a time, and finishes them in any order."""
+
+    is_cpu = False
+    slots = 2
+
+    def __init__(self) -> None:
+        super().__init__(replacements=0)
+        self.running: list[tuple[Sequence[Call], Done]] = []
+
+    def start(self, calls: Sequence[Call], done: Done) -> None:
+        assert len(self.running) < self.slots
+        self.running.append((calls, done))
+
+    def complete(self, index: int, *, lost: bool = False) -> None:
+        calls, done = self.running.pop(index)
+        done(None if lost else self._results(calls))
+
+
+@in_virtual_time
+async def test_a_device_with_two_slots_takes_the_next_batch_while_one_runs() -> None:
+    house = House(device=FakeGpu())
+    first, second = house.submit(make_call(1)), house.submit(make_call(2))
+    third, fourth = house.submit(make_call(3)), house.submit(make_call(4))
+    assert [len(calls) for calls, _ in house.device.running] == [1, 1]
+    house.device.complete(1)
+    await asyncio.sleep(0)
+    assert (first.done, values(second)) == (False, [2.0])
+    assert [len(calls) for calls, _ in house.device.running] == [1, 2], "what had gathered meanwhile goes together"
+    house.device.complete(0)
+    house.device.complete(0)
+    await asyncio.sleep(0)
+    assert values(first) + values(third) + values(fourth) == [1.0, 3.0, 4.0]
+    await house.dispatcher.drained()
+
+
+@in_virtual_time
+async def test_a_device_that_is_lost_fails_both_its_batches_and_what_is_queued() -> None:
+    house = House(device=FakeGpu())
+    first, second, queued = house.submit(make_call(1)), house.submit(make_call(2)), house.submit(make_call(3))
+    house.device.complete(0, lost=True)
+    await asyncio.sleep(0)
+    assert errors(first) + errors(second) + errors(queued) == [DeviceLost, DeviceLost, DeviceUnavailable]
+    assert house.lost == [False]
+    house.device.complete(0)  # it comes back after all: nobody asks
+    await asyncio.sleep(0)
+    assert errors(house.submit(make_call(4))) == [DeviceUnavailable]
+    await asyncio.sleep(1000)  # nor does a timer

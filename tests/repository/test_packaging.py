@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `pip install` brings, and what importing it costs."""
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, timeout=300)
+    (path,) = folder.glob("lossd-*.whl")
+    return zipfile.Path(path)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_packages_and_the_demos_data(wheel: zipfile.Path) -> None:
+    names = {name for name in wheel.root.namelist() if not name.endswith("/")}
+    for package in ("client/python/lossd", "server/lossd_server"):
+        folder = ROOT / package
+        expected = {
+            str(path.relative_to(folder.parent)) for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        }
+        assert expected <= names
+    assert {"lossd/py.typed", "lossd_server/py.typed", "lossd/v1/loss_service_pb2.pyi", "lossd/demo_data/digits_logits.npy"} <= names
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_nothing_else(wheel: zipfile.Path) -> None:
+    assert {path.name for path in wheel.iterdir()} - {"lossd", "lossd_server"} == {f"lossd-{version('lossd')}.dist-info"}
+
+
+@pytest.mark.parametrize("module", ["lossd", "lossd.cli", "lossd._cli"])
+def test_importing_the_client_does_not_import_torch_or_the_server(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in ('torch', 'lossd_server', 'pydantic') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_client_imports_with_the_base_dependencies_alone() -> None:
+    blocked = [
+        "torch",
+        "click",
+        "rich",
+        "pydantic",
+        "pydantic_settings",
+        "structlog",
+        "prometheus_client",
+        "grpc_health",
+        "grpc_reflection",
+    ]
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked})); import lossd; print(lossd.Client.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("Client\n", "")
+
+
+def test_the_image_has_the_torch_that_the_package_asks_for() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (torch,) = [requirement for requirement in extras["server"] if requirement.startswith("torch")]
+    assert f'"{torch}"' in (ROOT / "deploy" / "Dockerfile").read_text()

@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ScoreBatch and Evaluate through a live server: every call for itself, and statistics that no order or split changes."""
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from lossd.v1 import evaluation_service_pb2 as pb
+from lossd.v1 import evaluation_service_pb2_grpc as pb_grpc
+from lossd.v1 import options_pb2
+from lossd_server import errors
+from lossd_server.call import Call
+from lossd_server.losses.spec import Arguments, LossSpec
+from lossd_server.requests import messages as parsing
+from lossd_server.requests import reader
+from lossd_server.requests.messages import CALL_BYTES, MAX_CALLS
+from lossd_server.requests.validate import RequestLimits
+from lossd_server.server import EVALUATION_SERVICE_NAME
+from lossd_server.service import evaluate as evaluate_module
+from lossd_server.service.streams import MAX_HELD_BYTES
+from samples import SAMPLES
+from support.harness import House, Session, call, error_of, run, square, summary, until, wrong
+
+# ---- batches
+
+
+def test_a_mixed_batch_of_all_losses_with_every_third_call_invalid_is_answered_in_order_as_unary_calls_are() -> None:
+    calls = []
+    for index, loss in enumerate(SAMPLES.values()):
+        if index % 3 == 2:
+            calls.append(call(loss.name, **next(error for error in loss.errors if error.field).kwargs))
+        else:
+            calls.append(call(loss.name, **loss.samples[0].kwargs, reduction=loss.reductions[index % 3]))
+    assert len(calls) == 23
+
+    async def story(home: House) -> None:
+        together = await home.batch(calls)
+        alone = [await home.unary(one) for one in calls]
+        assert [outcome.WhichOneof("outcome") for outcome in together] == [
+            "error" if index % 3 == 2 else "response" for index in range(len(calls))
+        ]
+        assert all(outcome.error.field_violations for outcome in together[2::3])
+        assert list(map(summary, together)) == list(map(summary, alone))
+
+    run(story)
+
+
+def test_calls_of_a_message_share_a_batch() -> None:
+    async def story(home: House) -> None:
+        together = await home.batch([square(number) for number in range(10)])
+        assert [outcome.response.value for outcome in together] == [number**2 for number in range(10)]
+        assert {outcome.response.execution.calls_in_batch for outcome in together} == {10}
+        assert await home.batch([]) == []
+
+    run(story)
+
+
+def test_a_call_without_a_request_or_with_a_malformed_one_fails_alone() -> None:
+    # A call whose request has a field 1 that is not a tensor, and one of a loss that does not exist.
+    malformed = bytes([0x12, 3, 0x0A, 1, 0x0A])
+    unknown = bytes([0xFA, 0x3F, 0])
+    message = b"".join(bytes([0x0A, len(one)]) + one for one in (square(3).SerializeToString(), b"", malformed, unknown))
+
+    async def story(home: House) -> None:
+        score = home.channel.unary_unary(f"/{EVALUATION_SERVICE_NAME}/ScoreBatch", response_deserializer=pb.ScoreBatchResponse.FromString)
+        good, *bad = (await score(message)).outcomes
+        assert good.response.value == 9
+        assert [(outcome.error.code, outcome.error.reason) for outcome in bad] == [
+            (3, "TENSOR_MISSING"),
+            (3, "MESSAGE_MALFORMED"),
+            (3, "TENSOR_MISSING"),
+        ]
+        assert [outcome.error.field_violations[0].field for outcome in bad] == ["request", "", "request"]
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await score(b"\x0a")
+        assert error_of(raised.value).reason == "MESSAGE_MALFORMED"
+
+    run(story)
+
+
+@pytest.mark.parametrize("nbytes", [2 * MAX_CALLS + 2, 2 << 20], ids=["counted after parsing", "counted before"])
+def test_a_message_of_more_calls_than_one_may_hold_is_refused(nbytes: int) -> None:
+    async def story(home: House) -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await home.channel.unary_unary(f"/{EVALUATION_SERVICE_NAME}/ScoreBatch")(b"\x0a\x00" * (nbytes // 2))
+        error = error_of(raised.value)
+        assert (error.code, error.reason) == (8, "TOO_MANY_CALLS")
+        assert dict(error.metadata) == {"limit_calls": str(MAX_CALLS), "actual_calls": str(MAX_CALLS + 1)}
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"\x0a\x00" * parsing._COUNT_ABOVE_BYTES + b"\x0b", b"\xff" * (2 << 20), b"\x0b" * (2 << 20), b"\x0a" + b"\xff" * (2 << 20)],
+    ids=["group behind many", "endless number", "groups", "endless length"],
+)
+def test_counting_the_calls_of_a_large_message_ends(message: bytes) -> None:
+    with pytest.raises((errors.MessageMalformed, errors.TooManyCalls)):
+        parsing.parse_many("ScoreBatchRequest", message)
+
+
+def test_room_in_the_response_is_given_in_order_and_what_finds_none_is_not_computed() -> None:
+    def values(count: int) -> pb.LossCall:
+        return call("mse_loss", input=np.ones(count, np.float32), target=np.zeros(count, np.float32), reduction="none")
+
+    async def story(home: House) -> None:
+        answers = await home.batch([values(1000), values(1000), square(2), values(1000), values(100), square(3)])
+        assert [len(outcome.response.values.float32_values.values) for outcome in answers] == [1000, 1000, 0, 0, 100, 0]
+        refused = answers[3].error
+        assert (refused.code, refused.reason) == (8, "RESPONSE_TOO_LARGE")
+        assert int(refused.metadata["limit_bytes"]) == 12_000 < int(refused.metadata["actual_bytes"])
+        assert [answers[2].response.value, answers[5].response.value] == [4, 9]
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await home.batch([wrong()] * 200)
+        assert error_of(raised.value).reason == "RESPONSE_TOO_LARGE"
+
+    run(story, max_response_bytes=12_000)
+
+
+def test_a_batch_whose_caller_is_gone_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(home: House) -> None:
+        gate = home.gate(monkeypatch)
+        first = asyncio.create_task(home.batch([square(1)]))
+        await gate.reached.wait()
+        second = asyncio.create_task(home.batch([square(2), square(3)]))
+        await until(lambda: home.dispatcher.queued_calls == 2)
+        second.cancel()
+        await until(lambda: home.dispatcher.queued_calls == 0)
+        gate.open()
+        assert [outcome.response.value for outcome in await first] == [1]
+
+    run(story)
+
+
+# ---- evaluations
+
+
+def batches(*calls: tuple[str, pb.LossCall]) -> pb.EvaluateRequest:
+    return pb.EvaluateRequest(calls=[pb.SeriesCall(series=name, call=loss_call) for name, loss_call in calls])
+
+
+async def evaluated(home: House, *messages: pb.EvaluateRequest) -> list[pb.SeriesResult]:
+    return list((await home.stub.Evaluate(iter(messages))).series)
+
+
+def test_an_evaluation_of_nothing_and_of_nothing_in_a_series() -> None:
+    async def story(home: House) -> None:
+        assert await evaluated(home) == []
+        assert await evaluated(home, batches()) == []
+        empty = call("mse_loss", input=[], target=[])
+        (result,) = await evaluated(home, batches(("empty", empty)), batches(("empty", empty)))
+        assert math.isnan(result.value)
+        assert (result.statistics.element_count, result.call_count) == (0, 2)
+        (result,) = await evaluated(home, batches(("s", call("mse_loss", input=[], target=[], reduction="sum"))))
+        assert result.value == 0
+
+    run(story)
+
+
+def test_each_series_has_its_loss_and_reduction() -> None:
+    rng = np.random.default_rng(1)
+    logits, labels, weight = rng.standard_normal((30, 4)), rng.integers(0, 4, 30), rng.random(4)
+    logs = np.log(rng.dirichlet(np.ones(4), 30))
+
+    async def story(home: House) -> None:
+        def parts(name: str, loss: str, *arrays: Any, **options: Any) -> list[tuple[str, pb.LossCall]]:
+            names = ("input", "target")
+            return [
+                (name, call(loss, **{n: a[s] for n, a in zip(names, arrays, strict=True)}, **options)) for s in (slice(0, 7), slice(7, 30))
+            ]
+
+        calls = [
+            *parts("weighted", "cross_entropy", logits, labels, weight=weight),
+            *parts("summed", "cross_entropy", logits, labels, reduction="sum"),
+            *parts("", "kl_div", logs, np.exp(logs[::-1]), reduction="batchmean"),
+        ]
+        results = await evaluated(home, batches(*calls[::2]), batches(*calls[1::2]))
+        assert [result.series for result in results] == ["weighted", "summed", ""]
+        assert [result.call_count for result in results] == [2, 2, 2]
+        whole = await home.batch(
+            [
+                call("cross_entropy", input=logits, target=labels, weight=weight),
+                call("cross_entropy", input=logits, target=labels, reduction="sum"),
+                call("kl_div", input=logs, target=np.exp(logs[::-1]), reduction="batchmean"),
+            ]
+        )
+        for result, outcome in zip(results, whole, strict=True):
+            assert result.value == pytest.approx(outcome.response.value, rel=1e-14)
+            assert result.statistics.sum == pytest.approx(outcome.response.statistics.sum, rel=1e-14)
+            assert result.statistics.element_count == outcome.response.statistics.element_count
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("messages", "code", "reason", "field", "message_index"),
+    [
+        ([[("", square(1))], [("", square(1)), ("", wrong())]], 3, "SHAPE_MISMATCH", "calls[1].target", "1"),
+        ([[("", pb.LossCall())]], 3, "TENSOR_MISSING", "calls[0].request", "0"),
+        ([[("", square(1, reduction="none"))]], 3, "REDUCTION_UNSUPPORTED", "calls[0].reduction", "0"),
+        ([[("x" * 257, square(1))]], 3, "VALUE_OUT_OF_RANGE", "calls[0].series", "0"),
+        ([[("\u00e9" * 128, square(1)), ("\u00e9" * 129, square(1))]], 3, "VALUE_OUT_OF_RANGE", "calls[1].series", "0"),
+        (
+            [[("a", square(1)), ("b", square(1, reduction="sum")), ("a", square(1, reduction="sum"))]],
+            3,
+            "SERIES_CONFLICT",
+            "calls[2].series",
+            "0",
+        ),
+        ([[("a", square(1))], [("a", call("l1_loss", input=[1.0], target=[1.0]))]], 3, "SERIES_CONFLICT", "calls[0].series", "1"),
+        ([[(name, square(1)) for name in "abcd"]], 8, "TOO_MANY_SERIES", None, "0"),
+    ],
+    ids=["wrong call", "empty call", "no reduction", "long name", "long name in bytes", "two reductions", "two losses", "too many series"],
+)
+def test_the_first_bad_call_ends_an_evaluation_with_its_error(
+    messages: Any, code: int, reason: str, field: str | None, message_index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_module, "MAX_SERIES", 3)
+
+    async def story(home: House) -> None:
+        rpc = home.stub.Evaluate()
+        for calls in messages:
+            await rpc.write(batches(*calls))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await rpc  # which is not at its end: the error comes at once
+        error = error_of(raised.value)
+        assert (error.code, error.reason, error.metadata["message_index"]) == (code, reason, message_index)
+        assert [violation.field for violation in error.field_violations] == ([] if field is None else [field])
+
+    run(story)
+
+
+def test_an_evaluation_waits_where_the_queue_or_the_server_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = 0
+
+    async def story(home: House) -> None:
+        nonlocal refused
+        gate = home.gate(monkeypatch)
+        gate.open()
+        waited = asyncio.Event()
+        monkeypatch.setattr(evaluate_module, "_RETRY_SECONDS", 0.0)
+        check = home.admission._check
+
+        def watched(nbytes: int, caller: str) -> None:
+            try:
+                check(nbytes, caller)
+            except errors.InFlightFull as error:
+                error.retry_after_seconds = 0.0
+                waited.set()
+                raise
+
+        home.admission._check = watched  # type: ignore[method-assign]
+        rpc = home.stub.Evaluate()
+        await until(lambda: home.evaluation.open_streams == 1)
+        with home.admission.hold(1 << 20):
+            await rpc.write(batches(*[("", square(number)) for number in range(20)]))
+            await waited.wait()
+        await rpc.done_writing()
+        (result,) = (await rpc).series
+        assert result.statistics.sum == sum(number**2 for number in range(20))
+        assert result.call_count == 20
+
+    run(story, max_in_flight_bytes=1 << 20, max_queue_bytes=5000)
+
+
+def test_memory_is_flat_over_a_long_evaluation() -> None:
+    """On bytes, with a client that always has another message."""
+    values = np.ones(10_000, np.float32)
+    message = batches(("a", call("mse_loss", input=values, target=0 * values)), ("b", square(2))).SerializeToString()
+    left, most = 2000, 0  # 160 MB
+
+    async def story(home: House) -> None:
+        async def read() -> bytes | None:
+            nonlocal left, most
+            most = max(most, home.evaluation.held_bytes)
+            left -= 1
+            return message if left >= 0 else None
+
+        response = pb.EvaluateResponse.FromString(await home.evaluation.evaluate(read))
+        assert [(result.value, result.call_count) for result in response.series] == [(1, 2000), (4, 2000)]
+        assert response.series[0].statistics.element_count == 20_000_000
+        assert most < MAX_HELD_BYTES + len(message) + 2 * CALL_BYTES
+
+    run(story)
+
+
+@pytest.fixture(scope="module")
+def stub(address: str) -> Iterator[Any]:
+    with grpc.insecure_channel(address) as channel:
+        yield pb_grpc.EvaluationServiceStub(channel)
+
+
+NAMES = ("all", "north", "\u00e5")
+
+
+def bits(result: pb.SeriesResult) -> tuple[Any, ...]:
+    s = result.statistics
+    numbers = (result.value, s.sum, s.mean_numerator, s.mean_denominator)
+    return (*[number.hex() for number in numbers], s.element_count, s.ignored_count)
+
+
+def evaluate(stub: Any, calls: Sequence[tuple[str, pb.LossCall]], per_message: Sequence[int]) -> dict[str, tuple[Any, ...]]:
+    """The result of each series, of calls in messages of so many calls (the last number goes on)."""
+    messages, start = [], 0
+    sizes = iter(per_message)
+    size = 1
+    while start < len(calls):
+        size = next(sizes, size)
+        messages.append(batches(*calls[start : start + size]))
+        start += size
+    return {result.series: bits(result) for result in stub.Evaluate(iter(messages), timeout=30).series}
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_any_split_order_and_interleaving_gives_the_same_statistics(stub: Any, data: st.DataObject) -> None:
+    """Inputs are small multiples of 1/8, so that no sum is rounded and only a mistake could make a difference."""
+    wanted, calls = {}, []
+    for name in data.draw(st.lists(st.sampled_from(NAMES), min_size=1, unique=True)):
+        eighths = data.draw(st.lists(st.integers(-80, 80), max_size=12))
+        values = np.array(eighths, np.float32) / 8
+        reduction = data.draw(st.sampled_from(("mean", "sum")))
+        total = float((values.astype(np.float64) ** 2).sum())
+        value = total if reduction == "sum" else total / len(values) if len(values) else math.nan
+        wanted[name] = (value.hex(), total.hex(), total.hex(), float(len(values)).hex(), len(values), 0)
+        borders = [0, *sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=5))), len(values)]
+        for start, end in pairwise(borders):
+            calls.append((name, call("mse_loss", input=values[start:end], target=0 * values[start:end], reduction=reduction)))
+    calls = data.draw(st.permutations(calls))
+    per_message = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=5))
+    assert evaluate(stub, calls, per_message) == wanted
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_the_order_of_mini_batches_does_not_change_a_bit(stub: Any, data: st.DataObject) -> None:
+    """Numbers of any magnitude: whoever rounds in between gets another result."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    calls = []
+    for name in NAMES:
+        for _ in range(8):
+            values = rng.standard_normal(rng.integers(1, 9)) * 10.0 ** rng.integers(-12, 12)
+            calls.append((name, call("l1_loss", input=values, target=0 * values)))
+    wanted = evaluate(stub, calls, [100])
+    for name in NAMES:
+        alone = evaluate(stub, [one for one in calls if one[0] == name], [1])
+        assert alone == {name: wanted[name]}
+    for _ in range(3):
+        shuffled = data.draw(st.permutations(calls))
+        assert evaluate(stub, shuffled, data.draw(st.lists(st.integers(1, 9), min_size=1))) == wanted
+
+
+def test_sums_of_a_series_are_rounded_once() -> None:
+    made = evaluate_module.Series("L1Loss", options_pb2.REDUCTION_MEAN)
+    for number in (1e100, 1.0, -1e100):
+        made.add(evaluate_module.Statistics(number, number, 1.0, 1, 0))
+    assert (made.statistics.sum, made.value, made.call_count) == (1.0, 1 / 3, 3)
+
+
+# ---- bugs of ours
+
+
+@pytest.fixture
+def reading_l1_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a bug in the reading of one loss would."""
+    validate = reader.validate
+
+    def broken(spec: LossSpec, arguments: Arguments, limits: RequestLimits) -> Call:
+        if spec.rpc == "L1Loss":
+            raise RuntimeError("secret in /etc/passwd")
+        return validate(spec, arguments, limits)
+
+    monkeypatch.setattr(reader, "validate", broken)
+
+
+@pytest.mark.usefixtures("reading_l1_fails")
+def test_a_failure_that_nobody_foresaw_is_one_calls_own() -> None:
+    broken = call("l1_loss", input=[1.0], target=[0.0])
+
+    async def story(home: House) -> None:
+        with capture_logs() as logs:
+            first, failed, last = await home.batch([square(2), broken, square(3)])
+            session = Session(home.stub.ScoreStream())
+            await session.send((1, square(2)), (2, broken), (3, square(3)))
+            streamed = dict([await session.next() for _ in range(3)])
+            await session.end()
+        assert [first.response.value, last.response.value] == [4, 9]
+        assert [streamed[1].response.value, streamed[3].response.value] == [4, 9]
+        for outcome in (failed, streamed[2]):
+            assert (outcome.error.code, outcome.error.reason) == (13, "UNEXPECTED")
+            assert "secret" not in outcome.error.message
+        assert [entry["event"] for entry in logs] == ["unexpected_exception"] * 2
+
+    run(story)
+
+
+@pytest.mark.usefixtures("reading_l1_fails")
+def test_a_failure_that_nobody_foresaw_ends_an_evaluation_and_says_at_which_message() -> None:
+    async def story(home: House) -> None:
+        calls = [pb.SeriesCall(series="a", call=square(1)), pb.SeriesCall(series="b", call=call("l1_loss", input=[1.0], target=[0.0]))]
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await home.stub.Evaluate(iter([pb.EvaluateRequest(calls=[one]) for one in calls]))
+        error = error_of(raised.value)
+        assert (error.code, error.reason, error.metadata["message_index"]) == (13, "UNEXPECTED", "1")
+
+    run(story)

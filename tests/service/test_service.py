@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The seam: from bytes to bytes without gRPC."""
+
+import ast
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lossd.v1 import loss_service_pb2, response_pb2
+from lossd_server import errors
+from lossd_server.admission import Admission
+from lossd_server.compute.device import Device
+from lossd_server.losses import LOSSES
+from lossd_server.metrics import Metrics
+from lossd_server.queue.coalescer import Coalescer
+from lossd_server.queue.dispatcher import Dispatcher
+from lossd_server.requests.validate import RequestLimits
+from lossd_server.service.scoring import Service
+from support.encoded_requests import encoded
+
+ROOT = Path(__file__).parents[2]
+
+# Runs with gRPC out of reach. The client's package imports it for its own sake, so its modules are found without its __init__.
+WITHOUT_GRPC = """
+import importlib.abc, sys, types
+
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("grpc", "grpc_health", "grpc_reflection", "grpc_status"):
+            raise ImportError(f"{name} is not for here")
+
+sys.meta_path.insert(0, Block())
+lossd = types.ModuleType("lossd")
+lossd.__path__ = [sys.argv[1]]
+sys.modules["lossd"] = lossd
+
+import asyncio, struct
+import torch
+from lossd.v1 import loss_service_pb2, regression_pb2, response_pb2
+from lossd_server.admission import Admission
+from lossd_server.queue.coalescer import Coalescer
+from lossd_server.compute.device import Device
+from lossd_server.queue.dispatcher import Dispatcher
+from lossd_server.losses import LOSSES
+from lossd_server.metrics import Metrics
+from lossd_server.service.scoring import Service
+from lossd_server.requests.validate import RequestLimits
+
+async def main():
+    device = Device(torch.device("cpu"))
+    service = Service(
+        Dispatcher(Coalescer(), device, Metrics()),
+        Admission(1 << 20),
+        RequestLimits(),
+        max_request_bytes=1 << 20,
+        info=loss_service_pb2.GetServerInfoResponse(),
+    )
+    request = regression_pb2.MseLossRequest()
+    request.input.shape.append(2)
+    request.input.float32_values.values.extend([1.0, 2.0])
+    request.target.shape.append(2)
+    request.target.float32_values.values.extend([3.0, 5.0])
+    answer = await service.score(LOSSES["MseLoss"], request.SerializeToString(), deadline=None, caller="")
+    device.close()
+    print(response_pb2.LossResponse.FromString(answer).value)
+
+asyncio.run(main())
+assert not any(name.split(".")[0] == "grpc" for name in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_decode_to_encode_works_where_grpc_cannot_be_imported() -> None:
+    program = [sys.executable, "-W", "error", "-c", WITHOUT_GRPC, str(ROOT / "client" / "python" / "lossd")]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr == ""
+    assert done.stdout == "6.5\n"
+
+
+def test_only_the_front_and_what_starts_it_import_grpc() -> None:
+    importers = set()
+    for path in (ROOT / "server" / "lossd_server").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0].startswith("grpc") for name in names):
+                importers.add(path.stem)
+    assert importers <= {"grpc_health", "reflection"}  # in front/, for the messages of these services
+
+
+# ---- the service, on bytes
+
+
+class House:
+    """A service on this machine's CPU, with small limits."""
+
+    def __init__(self, **limits: int) -> None:
+        self.device = Device(torch.device("cpu"))
+        self.admission = Admission(limits.pop("max_in_flight_bytes", 1 << 30))
+        self.service = Service(
+            Dispatcher(Coalescer(), self.device, Metrics()),
+            self.admission,
+            RequestLimits(**limits),
+            max_request_bytes=1 << 20,
+            info=loss_service_pb2.GetServerInfoResponse(server_version="7"),
+        )
+
+    async def score(self, name: str, **kwargs: Any) -> response_pb2.LossResponse:
+        rpc, message = encoded(name, **kwargs)
+        return response_pb2.LossResponse.FromString(await self.service.score(LOSSES[rpc], message))
+
+
+ONES = np.ones((4, 3), np.float32)
+
+
+def run(story: Any) -> None:
+    """The story of one house."""
+
+    async def main() -> None:
+        house = House(max_response_bytes=1000, max_workspace_bytes=100_000, max_in_flight_bytes=10**6)
+        try:
+            await story(house)
+            assert house.admission.in_flight_bytes == 0
+        finally:
+            house.device.close()
+
+    asyncio.run(main())
+
+
+def test_every_method_of_the_schema_is_offered_and_answers_bytes() -> None:
+    async def story(house: House) -> None:
+        schema = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
+        assert {*LOSSES, "GetServerInfo"} == {method.name for method in schema.methods}
+        info = loss_service_pb2.GetServerInfoResponse.FromString(await house.service.get_server_info(b""))
+        assert info.server_version == "7"
+        assert (await house.score("mse_loss", input=ONES, target=2 * ONES)).value == 1.0
+
+    run(story)
+
+
+def test_unreduced_values_have_the_shape_of_torchs_answer() -> None:
+    async def story(house: House) -> None:
+        response = await house.score("mse_loss", input=ONES, target=3 * ONES, reduction="none")
+        assert list(response.values.shape) == [4, 3]
+        assert list(response.values.float32_values.values) == [4.0] * 12
+        assert response.statistics.sum == 48.0
+
+    run(story)
+
+
+def test_what_is_too_large_names_its_limit() -> None:
+    async def story(house: House) -> None:
+        with pytest.raises(errors.RequestTooLarge) as error:
+            await house.service.score(LOSSES["MseLoss"], bytes((1 << 20) + 1))
+        assert error.value.metadata == {"limit_bytes": str(1 << 20), "actual_bytes": str((1 << 20) + 1)}
+        large = np.ones(300, np.float32)
+        with pytest.raises(errors.ResponseTooLarge):
+            await house.score("mse_loss", input=large, target=large, reduction="none")
+        huge = np.ones(20_000, np.float32)
+        with pytest.raises(errors.WorkspaceTooLarge):
+            await house.score("mse_loss", input=huge, target=huge)
+
+    run(story)
+
+
+def test_what_is_in_flight_is_counted_until_its_answer_and_refused_above_the_budget() -> None:
+    async def story(house: House) -> None:
+        with house.admission.admit(10**6 - (16 << 10)) as hold:
+            assert house.admission.in_flight_bytes == 10**6
+            with pytest.raises(errors.InFlightFull) as error:
+                await house.score("mse_loss", input=ONES, target=ONES)
+            assert error.value.retry_after_seconds > 0
+            hold.release()
+            await house.score("mse_loss", input=ONES, target=ONES)
+        with pytest.raises(errors.ShapeMismatch):
+            await house.score("mse_loss", input=ONES, target=ONES[:1])
+
+    run(story)
+
+
+def test_a_message_larger_than_the_whole_budget_is_taken_where_nothing_else_is_in_flight() -> None:
+    async def story(house: House) -> None:
+        with house.admission.admit(10**9) as hold:
+            hold.grow(10**9)
+            with pytest.raises(errors.InFlightFull):
+                house.admission.admit(0)
+        small, other = house.admission.admit(0), house.admission.admit(0)
+        with pytest.raises(errors.InFlightFull):
+            small.grow(10**6)
+        small.release()
+        small.release()
+        assert house.admission.in_flight_bytes == 16 << 10
+        other.release()
+        await house.admission.idle()
+
+    run(story)
+
+
+def test_a_draining_service_takes_nothing_new() -> None:
+    async def story(house: House) -> None:
+        house.service.drain()
+        with pytest.raises(errors.ShuttingDown):
+            await house.score("mse_loss", input=ONES, target=ONES)
+
+    run(story)

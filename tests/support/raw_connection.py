@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP/2 by hand against a server on a socket, where a client library would refuse to do what a test needs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import hpack
+from hyperframe.frame import Frame, HeadersFrame, SettingsFrame
+
+from support.harness import House
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize() + SettingsFrame(0, flags=["ACK"]).serialize()
+
+
+def opening(stream: int, headers: hpack.Encoder) -> Frame:
+    """What opens a ScoreStream."""
+    fields = {":method": "POST", ":scheme": "http", ":path": "/lossd.v1.EvaluationService/ScoreStream", ":authority": "x"}
+    return HeadersFrame(stream, headers.encode({**fields, "content-type": "application/grpc", "te": "trailers"}), flags=["END_HEADERS"])
+
+
+class Wire:
+    """A connection that sends whatever frames it is told to, and acknowledges only the server's settings."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._headers = hpack.Encoder()
+        writer.write(PREFACE)
+
+    def send(self, *frames: Frame) -> None:
+        self._writer.write(b"".join([frame.serialize() for frame in frames]))
+
+    def open(self, stream: int) -> None:
+        self.send(opening(stream, self._headers))
+
+    async def next(self, kind: type[Frame]) -> Any:
+        """The next frame of this kind."""
+        while True:
+            frame, length = Frame.parse_frame_header(memoryview(await self._reader.readexactly(9)))
+            frame.parse_body(memoryview(await self._reader.readexactly(length)))
+            if isinstance(frame, kind):
+                return frame
+
+    async def end(self) -> None:
+        """Until the server has closed the connection."""
+        while await self._reader.read(1 << 16):
+            pass
+
+
+@asynccontextmanager
+async def wire(home: House) -> AsyncIterator[Wire]:
+    host, port = home.server.address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
