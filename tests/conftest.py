@@ -19,6 +19,10 @@ settings.register_profile("random", print_blob=True, **_COMMON)
 settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--conformance", action="store_true", help="also run tests/conformance, which needs others' tools")
+
+
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
     """Where a server listens that lives as long as the session, on its own event loop in a thread of this process."""
