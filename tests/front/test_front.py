@@ -131,6 +131,35 @@ def test_answers_that_their_caller_does_not_take_count_as_in_flight() -> None:
     run(story)
 
 
+UNARY, STREAM, EVALUATE = MSE[":path"], "/lossd.v1.EvaluationService/ScoreStream", "/lossd.v1.EvaluationService/Evaluate"
+WINDOW = INITIAL_WINDOW - 5  # for a message behind its prefix
+ONE_MESSAGE = [[WINDOW - 1], [WINDOW], [WINDOW + 1], [WINDOW + 2], [4 * WINDOW], [300_000]]
+MESSAGES = [*ONE_MESSAGE, [WINDOW + 1] * 4, [9, WINDOW]]
+
+
+def unknown(size: int) -> bytes:
+    """A message of this size with one field that nobody knows."""
+    length = size - 5
+    return b"\xc2\x3e" + bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14)) + bytes(length)
+
+
+@pytest.mark.parametrize("frame_bytes", [1000, 1 << 14, 1 << 20])
+@pytest.mark.parametrize(
+    ("path", "sizes"),
+    [*[(UNARY, sizes) for sizes in ONE_MESSAGE], *[(path, sizes) for path in (STREAM, EVALUATE) for sizes in MESSAGES]],
+)
+def test_the_end_of_a_request_may_come_alone(path: str, sizes: list[int], frame_bytes: int) -> None:
+    """Clients hold it back while the window is 0."""
+
+    async def story(home: House) -> None:
+        async with wire(home) as client, asyncio.timeout(10):
+            begin(client, path=path)
+            await client.upload(1, b"".join([prefixed(unknown(size)) for size in sizes]), frame_bytes)
+            assert (await answer_of(client))["grpc-status"] == (INVALID if path == UNARY else OK)
+
+    run(story)
+
+
 def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> None:
     async def story() -> None:
         peer = ready(1)

@@ -6,12 +6,13 @@ from contextlib import AsyncExitStack
 
 import grpc
 import pytest
-from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 import lossd
 from lossd._channel import channel_options
 from lossd_server.front import listener as listen
 from lossd_server.front import request_headers as head
+from support.encoded_requests import encoded
 from support.harness import House, run, until
 from support.raw_connection import wire
 
@@ -99,6 +100,32 @@ def test_a_client_that_pings_too_often_is_disconnected(with_calls: bool) -> None
             goodbye = await client.next(GoAwayFrame)
             assert (goodbye.error_code, goodbye.additional_data) == (ENHANCE_YOUR_CALM, b"too_many_pings")
         await answered(home)
+
+    run(story)
+
+
+def test_a_client_may_ping_between_the_pieces_of_an_answer() -> None:
+    """As grpc-go and grpc-java do, to measure the bandwidth: gRPC's servers forgive the pings before whatever they send."""
+
+    async def story(home: House) -> None:
+        values = [0.5] * 100_000
+        rpc, message = encoded("mse_loss", input=values, target=values, reduction="none")
+        async with wire(home) as client, asyncio.timeout(10):
+            client.open(1, f"/lossd.v1.LossService/{rpc}")
+            await client.upload(1, b"\x00" + len(message).to_bytes(4) + message)
+            ended, asked, pings = False, False, 0
+            while not ended:
+                got = await client.next(Frame)
+                assert not isinstance(got, GoAwayFrame)
+                if isinstance(got, DataFrame):
+                    client.send(*[WindowUpdateFrame(each, window_increment=len(got.data)) for each in (0, 1)])
+                    if not asked:
+                        client.send(PingFrame(0, b"bandwide"))
+                        asked, pings = True, pings + 1
+                elif isinstance(got, PingFrame):
+                    asked = False
+                ended = got.stream_id == 1 and "END_STREAM" in got.flags
+            assert pings > 4
 
     run(story)
 

@@ -10,9 +10,9 @@ from hyperframe.frame import DataFrame, Frame, RstStreamFrame, SettingsFrame, Wi
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lossd_server.http2.frames import MAX_WINDOW, ConnectionFault, ErrorCode, frame
+from lossd_server.http2.frames import MAX_WINDOW, PREFACE, ConnectionFault, ErrorCode, frame
 from lossd_server.http2.header_blocks import HeaderBlocks
-from lossd_server.http2.sending import INITIAL_WINDOW
+from lossd_server.http2.sending import INITIAL_WINDOW, SPARE_WINDOW
 from support.http2_peer import BLOCK, FRAME_SIZE, INITIAL, Peer, conversation, opened, ready, resets
 
 
@@ -158,14 +158,15 @@ def test_the_reserved_bit_of_a_stream_id_is_ignored() -> None:
 def test_a_peer_that_sends_more_than_it_may_loses_that_stream() -> None:
     peer = ready(1, 3)
     full = [DataFrame(1, bytes(1 << 14))] * (INITIAL_WINDOW >> 14)
-    assert peer.send(*full) == []
+    assert peer.send(*full, DataFrame(1, bytes(SPARE_WINDOW))) == []
     assert resets(peer.send(DataFrame(1, b"x"), DataFrame(1, b"y"), DataFrame(3, b"z"))) == [(1, ErrorCode.FLOW_CONTROL_ERROR)]
-    assert (len(peer.readers[1].body), peer.readers[1].was_aborted, peer.readers[3].body) == (INITIAL_WINDOW, 1, b"z")
+    assert (len(peer.readers[1].body), peer.readers[1].was_aborted) == (INITIAL_WINDOW + SPARE_WINDOW, 1)
+    assert peer.readers[3].body == b"z"
 
 
 def test_what_is_granted_may_be_sent_and_padding_is_given_back() -> None:
     peer = ready(1)
-    peer.send(*[DataFrame(1, bytes(1 << 14))] * (INITIAL_WINDOW >> 14))
+    peer.send(*[DataFrame(1, bytes(1 << 14))] * (INITIAL_WINDOW >> 14), DataFrame(1, bytes(SPARE_WINDOW)))
     peer.connection.grant(peer.readers[1].stream, 300)
     assert [(each.stream_id, each.window_increment) for each in peer.back()] == [(1, 300)]
     (back,) = peer.send(DataFrame(1, b"x" * 100, flags=["PADDED"], pad_length=199))
@@ -174,7 +175,30 @@ def test_what_is_granted_may_be_sent_and_padding_is_given_back() -> None:
     assert resets(peer.send(DataFrame(1, b"x"))) == [(1, ErrorCode.FLOW_CONTROL_ERROR)]
 
 
+def test_a_receiver_that_grants_just_what_it_expects_leaves_the_window_open_for_the_end() -> None:
+    peer = Peer()
+    (told, *_) = peer.back()
+    window = told.settings[INITIAL]
+    peer.send(PREFACE, SettingsFrame(0), opened(1))
+    peer.connection.grant(peer.readers[1].stream, 1000)
+    assert window + sum([each.window_increment for each in peer.back()]) > INITIAL_WINDOW + 1000
+
+
 # ---- what is sent
+
+
+@pytest.mark.parametrize("size", [0, 1024, 4095])
+def test_a_peer_with_a_small_table_is_told_once_that_we_use_none(size: int) -> None:
+    peer = ready(1, 3)
+    decoder = hpack.Decoder()
+    peer.send(SettingsFrame(0, settings={SettingsFrame.HEADER_TABLE_SIZE: size}))
+    decoder.max_allowed_table_size = size
+    peer.connection.send_headers(peer.readers[1].stream, b"\x88")
+    answers = peer.send(SettingsFrame(0, settings={SettingsFrame.HEADER_TABLE_SIZE: 0}))
+    peer.connection.respond(peer.readers[3].stream, b"\x88", b"", BLOCK)
+    blocks = [each.data for each in answers + peer.back() if isinstance(each, h2.HeadersFrame)]
+    assert [list(decoder.decode(block)) for block in blocks] == [[(":status", "200")], [(":status", "200")], [("a", "b")]]
+
 
 BODIES = {stream: bytes([stream]) * size for stream, size in ((1, 200_000), (3, 70_000), (5, 3_000))}
 STREAMS = st.sampled_from(list(BODIES))

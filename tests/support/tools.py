@@ -9,7 +9,7 @@ import pytest
 
 
 def tool(name: str) -> str:
-    """The path of an executable. Without it the test is skipped, or fails when LOSSD_REQUIRE_TOOLS=1, as it is where all tools should be."""
+    """The path of an executable. Without it the test is skipped, or fails when LOSSD_REQUIRE_TOOLS=1."""
     found = shutil.which(name) or shutil.which(name, path=Path.home() / "go" / "bin")
     if found is None:
         reason = f"the tool {name} is not installed"

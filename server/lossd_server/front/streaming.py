@@ -167,7 +167,8 @@ class Streaming(Rpc):
             message = bytes(view[PREFIX_BYTES:stop])
         del incoming[:stop]
         self._begun_at = time.monotonic()
-        self._link.connection.grant(self._stream, min(stop, INITIAL_WINDOW))
+        # What `_let_in` granted beyond the window is gone with the message; the rest may be sent again.
+        self._link.connection.grant(self._stream, stop if self._extra is None else INITIAL_WINDOW)
         if self._extra is not None:
             self._extra.release()
             self._extra = None

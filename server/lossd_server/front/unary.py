@@ -149,7 +149,7 @@ class Unary(Rpc):
             if self.hold is not None:
                 self.hold.grow(self._granted)
             self.compressed, data = bool(data[0]), data[PREFIX_BYTES:]
-            if len(data) == size:
+            if len(data) == size == self._granted:
                 self._whole(bytes(data), ended)
                 return
             self._buffer, self._filled = np.empty(size, np.uint8).data, 0

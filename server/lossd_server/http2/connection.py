@@ -12,8 +12,8 @@ from typing import Final, Generic, TypeVar
 
 from lossd_server.http2 import frames
 from lossd_server.http2.frames import ConnectionFault, ErrorCode
-from lossd_server.http2.header_blocks import MAX_BLOCK_BYTES, MAX_LIST_BYTES, HeaderBlocks, Headers
-from lossd_server.http2.sending import INITIAL_WINDOW, Receiver, Sender, Stream, nothing
+from lossd_server.http2.header_blocks import DEFAULT_TABLE_BYTES, MAX_BLOCK_BYTES, MAX_LIST_BYTES, NO_TABLE, HeaderBlocks, Headers
+from lossd_server.http2.sending import INITIAL_WINDOW, SPARE_WINDOW, Receiver, Sender, Stream, nothing
 
 Head = TypeVar("Head")
 
@@ -44,14 +44,14 @@ class Connection(Sender, Generic[Head]):
         self._data: tuple[Stream | None, int, int, bool] | None = None  # of a frame's: stream, bytes, padding to come, END_STREAM
         self._last_id = 0
         self._receive_window = frames.DEFAULT_WINDOW
+        self._table_is_empty = False
         self.closing = False  # no further streams
-        self.pings = 0  # since the last HEADERS or DATA
         self.on_ping: Callable[[], None] = nothing
         self._put(
             frames.settings(
                 {
                     frames.MAX_CONCURRENT_STREAMS: max_streams,
-                    frames.INITIAL_WINDOW_SIZE: INITIAL_WINDOW,
+                    frames.INITIAL_WINDOW_SIZE: INITIAL_WINDOW + SPARE_WINDOW,
                     frames.MAX_FRAME_SIZE: _FRAME_SIZE,
                     frames.MAX_HEADER_LIST_SIZE: MAX_LIST_BYTES,
                 }
@@ -262,7 +262,9 @@ class Connection(Sender, Generic[Head]):
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement that says something")
             return
         for name, value in frames.read_settings(payload):
-            if name == frames.INITIAL_WINDOW_SIZE:
+            if name == frames.HEADER_TABLE_SIZE:
+                self._shrink_table(value)
+            elif name == frames.INITIAL_WINDOW_SIZE:
                 if value > frames.MAX_WINDOW:
                     raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
                 self._peer_window = value
@@ -276,6 +278,13 @@ class Connection(Sender, Generic[Head]):
         stalled, self._stalled = self._stalled, {}
         for stream in stalled:
             self._pump(stream)
+
+    def _shrink_table(self, size: int) -> None:
+        """A table below its default size must be acknowledged by the next header block (RFC 7541, section 4.2). We use none, so the
+        first acknowledgement says 0, which is below whatever the peer may ask for later.
+        """
+        if size < DEFAULT_TABLE_BYTES and not self._table_is_empty:
+            self._table_update, self._table_is_empty = NO_TABLE, True
 
     def _ping(self, flags: int, payload: bytes) -> None:
         if len(payload) != 8:

@@ -22,6 +22,9 @@ MAX_LIST_BYTES: Final = 64 << 10
 _REMEMBERED_BYTES: Final = 512
 _MAX_REMEMBERED: Final = 64
 
+DEFAULT_TABLE_BYTES: Final = 4096
+NO_TABLE: Final = b"\x20"  # begins a block of a side whose dynamic table has 0 bytes from then on (RFC 7541, section 6.3)
+
 _STATUS_200: Final = b"\x88"
 
 

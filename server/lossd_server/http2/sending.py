@@ -8,7 +8,11 @@ from typing import Final, Protocol
 from lossd_server.http2 import frames
 from lossd_server.http2.frames import ErrorCode
 
+# Bytes that a receiver has room for when a stream opens. The peer may always send one more than its receiver has granted: clients
+# hold back the empty DATA frame that ends a request while the window is 0, so a receiver that grants exactly the message that it
+# expects would wait for the end for ever.
 INITIAL_WINDOW: Final = 64 << 10
+SPARE_WINDOW: Final = 1
 
 # Bytes that are made ready before the transport is asked whether it takes more.
 _TAKE_BYTES: Final = 256 << 10
@@ -37,7 +41,7 @@ class Stream:
 
     def __init__(self, id_: int) -> None:
         self.id = id_
-        self.receive_window = INITIAL_WINDOW
+        self.receive_window = INITIAL_WINDOW + SPARE_WINDOW
         self.send_window = 0  # over the peer's initial window, which may change
         self.received = False  # to its end
         self.receiver: Receiver | None = None
@@ -52,6 +56,8 @@ class Sender:
         self.streams: dict[int, Stream] = {}
         self.paused = False
         self.on_output: Callable[[], None] = nothing
+        self.pings = 0  # that have come since HEADERS or DATA were sent or received
+        self._table_update = b""  # to begin the next header block with
         self._send_window = frames.DEFAULT_WINDOW
         self._peer_window = frames.DEFAULT_WINDOW  # of new streams
         self._peer_frame_size = frames.DEFAULT_FRAME_SIZE
@@ -68,7 +74,10 @@ class Sender:
             self.send_data(stream, payload)
             self.send_trailers(stream, trailers)
             return
+        self.pings = 0
         self._send_window -= length
+        if self._table_update:
+            block, self._table_update = self._table_update + block, b""
         head = frames.head
         self._put(
             b"".join(
@@ -86,7 +95,10 @@ class Sender:
 
     def send_headers(self, stream: Stream, block: bytes, *, ended: bool = False) -> None:
         """The response's headers; `ended`: they are all of it."""
+        self.pings = 0
         flags = frames.END_HEADERS | (frames.END_STREAM if ended else 0)
+        if self._table_update:
+            block, self._table_update = self._table_update + block, b""
         self._put(frames.frame(frames.HEADERS, flags, stream.id, block))
         if ended:
             self._sent(stream)
@@ -160,6 +172,7 @@ class Sender:
                 if not size and len(piece):
                     self._stalled[stream] = None
                     return
+                self.pings = 0
                 stream.send_window -= size
                 self._send_window -= size
                 self._put(frames.head(size, frames.DATA, 0, stream.id))
