@@ -20,7 +20,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LOSSD_", extra="forbid", frozen=True)
 
     listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server: HOST:PORT, port 0 for a free one, or unix:PATH.")
-    admin_listen: str = Field("127.0.0.1:9464", description="Address of /metrics over HTTP: HOST:PORT; empty turns it off.")
+    admin_listen: str = Field("127.0.0.1:9464", description="Address of /metrics, /healthz and /readyz over HTTP: HOST:PORT; empty turns it off.")
     workers: int = Field(1, ge=1, description="Processes that share the port, the threads and the memory; more than one needs Linux.")
     tls_cert_file: str = Field("", description="Certificate chain in PEM: serve TLS. Renewed files are used without a restart.")
     tls_key_file: str = Field("", description="Its private key in PEM.")

@@ -3,19 +3,18 @@
 
 import asyncio
 import signal
-import threading
 import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer
 
 import structlog
 import torch
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from lossd.v1 import evaluation_service_pb2, loss_service_pb2
 from lossd_server import sockets
+from lossd_server.admin import Admin
 from lossd_server.admission import Admission
 from lossd_server.compute import device as devices
 from lossd_server.compute.device import Device
@@ -49,7 +48,7 @@ class Server:
     """One process, one device, one port. Use on one event loop: start, then wait or stop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ValueError where the device is not there or the tokens cannot be read."""
+        """Raises ValueError if the device is not there or the tokens cannot be read."""
         tokens = Tokens(Path(settings.tokens_file)) if settings.tokens_file else None
         self._settings = settings
         self.address = ""
@@ -90,15 +89,15 @@ class Server:
         )
         self._device_gone = False
         self._listener = Listener(settings, self._front(tokens))
-        self._admin: tuple[WSGIServer, threading.Thread] | None = None
+        self._admin: Admin | None = None
 
     async def start(self) -> None:
-        """Binds and begins to serve. Raises OSError where an address is not to be had, ValueError where TLS cannot be."""
+        """Binds and begins to serve. Raises OSError as sockets.bind does, ValueError if TLS cannot be served."""
         self.address = self._listener.bind()
         if self._settings.admin_listen:
-            host, port = sockets.split(self._settings.admin_listen)
-            self._admin = start_http_server(port, host, registry=self._metrics.registry)
-            self.admin_address = f"{host}:{self._admin[0].server_port}"
+            self._admin = Admin(sockets.bind(self._settings.admin_listen), self._metrics.registry, lambda: self._health.serving)
+            self.admin_address = self._admin.address
+            await self._admin.start()
         await self._health.start()
         await self._listener.start()
         _log.info(
@@ -149,8 +148,7 @@ class Server:
         await self._health.stop()
         self._device.close()
         if self._admin is not None:
-            self._admin[0].shutdown()
-            self._admin[0].server_close()
+            self._admin.close()
         _log.info("stopped")
 
     # Implementation details follow.

@@ -18,7 +18,7 @@ ALLOWED = {
     "queue": {"compute", "losses", *COMMON},
     "compute": {"losses", *COMMON},
     "losses": {"errors"},
-    "workers": {"config", "log", "process", "server", "sockets"},
+    "workers": {"admin", "config", "log", "process", "server", "sockets"},
 }
 
 

@@ -192,7 +192,7 @@ def test_a_port_that_is_in_use_is_one_line_and_exit_code_1(server: Serving) -> N
             for workers in (1, 2):
                 done = refused(f"--listen={address}", "--admin-listen=127.0.0.1:0", f"--workers={workers}")
                 assert done.returncode == 1
-                assert f"Error: cannot listen on {address}: it is in use" in done.stderr.splitlines()[-1]
+                assert f"Error: cannot listen on {address}: Address already in use; --listen" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_port_that_is_in_use_is_one_line_and_exit_code_1(server: Serving) -> N
         (["--device=abacus"], 1, "Error: device 'abacus' is not auto, cpu or cuda:N\n"),
         (["--listen=unix:lossd.sock"], 2, "Error: --workers: must be 1 where the server listens on a unix: address"),
         (["--listen=no.such.host.invalid:1", "--insecure"], 1, "Error: cannot listen on no.such.host.invalid:1: "),
-        (["--admin-listen=192.0.2.1:1"], 1, "Error: cannot listen on 192.0.2.1:1 for metrics: "),
+        (["--admin-listen=192.0.2.1:1"], 1, "Error: cannot listen on 192.0.2.1:1: Cannot assign requested address; --admin-listen"),
     ],
 )
 def test_what_is_wrong_is_said_once(arguments: list[str], status: int, message: str) -> None:

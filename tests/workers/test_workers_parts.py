@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from lossd_server.config import Settings
 from lossd_server.workers import scrape
-from lossd_server.workers.reservation import Reservation
+from lossd_server.workers.reservation import reserve
 from lossd_server.workers.supervisor import next_pause, worker_settings
 
 
@@ -97,23 +97,23 @@ def test_the_pause_before_a_worker_is_replaced_doubles_unless_it_served_for_a_wh
 
 
 def test_a_reserved_port_is_shared_with_those_that_ask_and_nobody_else() -> None:
-    with Reservation("127.0.0.1:0") as reservation:
-        port = int(reservation.address.rpartition(":")[2])
-        with pytest.raises(OSError, match=f"^cannot listen on {reservation.address}$"):
-            Reservation(reservation.address)
+    with reserve("127.0.0.1:0") as reserved:
+        port = int(reserved.address.rpartition(":")[2])
+        with pytest.raises(OSError, match=f"cannot listen on {reserved.address}: Address already in use"):
+            reserve(reserved.address)
         with socket.socket() as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with pytest.raises(OSError, match="in use"):
                 alone.bind(("127.0.0.1", port))
         for _ in range(2):
             with socket.create_server(("127.0.0.1", port), reuse_port=True), pytest.raises(OSError, match="cannot listen"):
-                Reservation(reservation.address)
+                reserve(reserved.address)
     with socket.create_server(("127.0.0.1", port)), pytest.raises(OSError, match="cannot listen"):
-        Reservation(f"127.0.0.1:{port}")
+        reserve(f"127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("listen", ["localhost:0", "0.0.0.0:0"])
 def test_a_host_may_have_several_addresses(listen: str) -> None:
-    with Reservation(listen) as reservation:
-        assert reservation.address.rpartition(":")[0] == listen.rpartition(":")[0]
-        assert not reservation.address.endswith(":0")
+    with reserve(listen) as reserved:
+        assert reserved.address.rpartition(":")[0] == listen.rpartition(":")[0]
+        assert not reserved.address.endswith(":0")

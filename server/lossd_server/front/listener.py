@@ -2,12 +2,9 @@
 """Where connections come in, and what bounds them before a request of theirs reaches us."""
 
 import asyncio
-import errno
-import os
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +30,6 @@ KEEPALIVE_TIMEOUT_SECONDS = 20
 # Whoever has not said within this time what every connection begins with, TLS included, is disconnected.
 HANDSHAKE_SECONDS = 20
 
-_BACKLOG = 1024
-
 # Between looks at what is left, while the server stops.
 _LOOK_SECONDS = 0.005
 
@@ -56,35 +51,27 @@ class Listener:
         self._front = front
         self._hub = Connections(limits, read_request_headers, front.open_stream)
         front.flush_with(self._hub.flush)
-        self._sockets: list[socket.socket] = []
+        self._bound: sockets.Bound | None = None
         self._servers: list[asyncio.AbstractServer] = []
         self._tls: Any = None
 
     def bind(self) -> str:
-        """Binds and returns the address. Raises ValueError for certificates that cannot be used, and OSError where the address is
-        not to be had.
-        """
+        """Binds and returns the address. Raises ValueError for certificates that cannot be used, and OSError as sockets.bind does."""
         settings = self._settings
         if settings.tls_cert_file:
             client_ca = Path(settings.tls_client_ca_file) if settings.tls_client_ca_file else None
             self._tls = tls.server_context(Path(settings.tls_cert_file), Path(settings.tls_key_file), client_ca)
-        try:
-            if settings.listen.startswith("unix:"):
-                self._sockets = [_unix(settings.listen.removeprefix("unix:"))]
-                return settings.listen
-            host, port = sockets.split(settings.listen)
-            self._sockets = _inet(host.strip("[]"), port, shared=settings.workers > 1)
-        except OSError:
-            raise OSError(f"cannot listen on {settings.listen}") from None
-        return f"{host}:{self._sockets[0].getsockname()[1]}"
+        self._bound = sockets.bind(settings.listen, shared=settings.workers > 1)
+        return self._bound.address
 
     async def start(self) -> None:
         """Begins to accept."""
         loop = asyncio.get_running_loop()
         secure = {} if self._tls is None else {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
-        for each in self._sockets:
+        assert self._bound is not None, "bind comes first"
+        for each in self._bound.sockets:
             create: Any = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await create(self._hub.link, sock=each, backlog=_BACKLOG, **secure))
+            self._servers.append(await create(self._hub.link, sock=each, backlog=sockets.BACKLOG, **secure))
         self._hub.start()
 
     async def stop(self, seconds: float) -> None:
@@ -101,9 +88,8 @@ class Listener:
             link.close()
         await _until(lambda: not self._hub.links, ends_at)
         self._hub.close()
-        if self._settings.listen.startswith("unix:"):
-            with suppress(FileNotFoundError):
-                os.unlink(self._settings.listen.removeprefix("unix:"))
+        if self._bound is not None:
+            self._bound.close()
 
 
 # Implementation details follow.
@@ -112,61 +98,3 @@ class Listener:
 async def _until(condition: Callable[[], bool], ends_at: float) -> None:
     while not condition() and time.monotonic() < ends_at:  # noqa: ASYNC110 - once, for a moment; too many places would have to tell
         await asyncio.sleep(_LOOK_SECONDS)
-
-
-def _unix(path: str) -> socket.socket:
-    if os.path.exists(path) and not _answers(path):
-        os.unlink(path)  # of a server that has ended
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        bound.bind(path)
-    except OSError:
-        bound.close()
-        raise
-    bound.setblocking(False)
-    return bound
-
-
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return False
-        except OSError:
-            pass
-    return True
-
-
-def _inet(host: str, port: int, *, shared: bool) -> list[socket.socket]:
-    """A socket for every address of the host, all with one port. Raises OSError."""
-    sockets: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, _, _, _, where in dict.fromkeys(found):
-            bound = None
-            try:
-                bound = socket.socket(family, socket.SOCK_STREAM)
-                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if shared:
-                    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                if family == socket.AF_INET6:
-                    only = 0 if where[0] == "::" and len(found) == 1 else 1  # [::] is every address, as with other servers of gRPC
-                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-                bound.bind((where[0], port, *where[2:]))
-            except OSError as error:
-                if bound is not None:
-                    bound.close()
-                if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    continue
-                raise
-            bound.setblocking(False)
-            port = int(bound.getsockname()[1])
-            sockets.append(bound)
-        if not sockets:
-            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-    except OSError:
-        for each in sockets:
-            each.close()
-        raise
-    return sockets

@@ -92,6 +92,11 @@ class Health:
         await self._check()
         self._task = asyncio.create_task(self._run())
 
+    @property
+    def serving(self) -> bool:
+        """Whether readiness is SERVING."""
+        return self.ready and not self._draining
+
     def device_lost(self, rebuilt: bool) -> None:
         """Not ready until a probe, which is due now, comes out right; not alive any more where the device was not rebuilt."""
         self.ready = False
@@ -136,4 +141,4 @@ class Health:
         if not self._alive:
             await self._publish(LIVENESS, False)
         for name in self._names:
-            await self._publish(name, self.ready and not self._draining)
+            await self._publish(name, self.serving)

@@ -115,4 +115,4 @@ class Child:
             self._ready.set_result(None)
         else:
             error = {"OSError": OSError, "ValueError": ValueError}.get(kind, WorkerFailedError)
-            self._ready.set_exception(error(value))
+            self._ready.set_exception(error(*value))

@@ -12,19 +12,19 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 from prometheus_client.registry import Collector
 
 from lossd_server import sockets
+from lossd_server.admin import Admin
 from lossd_server.config import Settings
 from lossd_server.workers import scrape
 from lossd_server.workers.child import Child
-from lossd_server.workers.reservation import Reservation
+from lossd_server.workers.reservation import reserve
 
 _SERVED_FOR_A_WHILE_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 1.0
@@ -70,7 +70,7 @@ class Supervisor:
         self._settings = settings
         self._children: dict[int, Child] = {}
         self._totals: scrape.Page = []  # of the workers that are gone
-        self._scraping = asyncio.Lock()
+        self._merged = _Merged()
         self._stop_requested = asyncio.Event()
         self._announced = False
         self._admin_address = ""
@@ -85,18 +85,17 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop_requested.set)
-        with Reservation(self._settings.listen) as reservation:
+        with reserve(self._settings.listen) as reserved:
             if not self._settings.admin_listen:
-                return await self._keep_all(reservation.address)
-            host, port = sockets.split(self._settings.admin_listen)
-            self.registry.register(_Merged(self._scrape, loop))
-            admin, _ = start_http_server(port, host, registry=self.registry)
-            self._admin_address = f"{host}:{admin.server_port}"
+                return await self._keep_all(reserved.address)
+            admin = Admin(sockets.bind(self._settings.admin_listen), self.registry, self._ready, self._scrape)
+            self._admin_address = admin.address
+            self.registry.register(self._merged)
+            await admin.start()
             try:
-                return await self._keep_all(reservation.address)
+                return await self._keep_all(reserved.address)
             finally:
-                await asyncio.to_thread(admin.shutdown)  # a scrape may be waiting for this loop
-                admin.server_close()
+                admin.close()
 
     # Implementation details follow.
 
@@ -169,18 +168,19 @@ class Supervisor:
     def _serving(self) -> list[Child]:
         return [child for child in self._children.values() if child.serving]
 
-    async def _scrape(self) -> scrape.Page:
-        async with self._scraping:
-            await asyncio.gather(*[child.scrape() for child in self._children.values()])
-            return scrape.merge([self._totals, *[child.page for child in self._children.values()]])
+    def _ready(self) -> bool:
+        return bool(self._serving()) and not self._stop_requested.is_set()
+
+    async def _scrape(self) -> None:
+        await asyncio.gather(*[child.scrape() for child in self._children.values()])
+        self._merged.page = scrape.merge([self._totals, *[child.page for child in self._children.values()]])
 
 
 class _Merged(Collector):
-    """The workers' metrics, collected from the loop's other threads."""
+    """The workers' metrics as they were at the last scrape."""
 
-    def __init__(self, pages: Callable[[], Coroutine[Any, Any, scrape.Page]], loop: asyncio.AbstractEventLoop) -> None:
-        self._pages = pages
-        self._loop = loop
+    def __init__(self) -> None:
+        self.page: scrape.Page = []
 
     def collect(self) -> Iterable[Metric]:
-        return scrape.metrics(asyncio.run_coroutine_threadsafe(self._pages(), self._loop).result())
+        return scrape.metrics(self.page)

@@ -37,7 +37,7 @@ async def _serve(end: Channel, index: int, settings: Settings) -> None:
         server = await _started(settings)
     except Exception as error:  # noqa: BLE001 - the supervisor says it, once for all workers
         kind = next((kind.__name__ for kind in (OSError, ValueError) if isinstance(error, kind)), "")
-        await _tell(end, kind, str(error) if kind else f"a worker could not start\n{traceback.format_exc()}")
+        await _tell(end, kind, list(error.args) if kind else [f"a worker could not start\n{traceback.format_exc()}"])
         sys.exit(1)
     serving = asyncio.create_task(server.serve())
     obeying = asyncio.create_task(_obey(end, server))

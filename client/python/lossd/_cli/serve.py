@@ -5,7 +5,6 @@ The flags are made from the fields of lossd_server.config.Settings when they are
 server is not installed. Flags that are not given are not passed on: then the variable holds, then the file, then the default.
 """
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,9 +108,8 @@ def _what_is_wrong(error: "ValidationError", flags: dict[str, Any]) -> str:
 
 
 def _why(error: Exception, settings: "Settings") -> str:
-    if isinstance(error, OSError) and error.errno is not None:  # the metrics' listener; gRPC's tells no errno
-        reason = "it is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno)
-        return f"cannot listen on {settings.admin_listen} for metrics: {reason}; --admin-listen chooses another"
-    if isinstance(error, OSError):
-        return f"{error}: it is in use, or not an address of this machine; --listen chooses another"
-    return str(error)
+    text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    for flag, address in (("admin-listen", settings.admin_listen), ("listen", settings.listen)):
+        if text.startswith(f"cannot listen on {address}: "):
+            return f"{text}; --{flag} chooses another"
+    return text

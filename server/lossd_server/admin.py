@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The admin port: /metrics for Prometheus, /healthz and /readyz for orchestrators, over HTTP/1.1, one request a connection.
+
+It runs on the event loop: /healthz is 200 as long as the loop runs. A connection has a few seconds for everything, and when too many
+are open the oldest is closed, so neither slow nor many connections keep the next request from its answer.
+"""
+
+import asyncio
+import http.client
+import io
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from lossd_server import sockets
+
+_MAX_CONNECTIONS: Final = 64
+_MAX_HEAD_BYTES: Final = 16 << 10
+_SECONDS: Final = 5.0
+
+_Answer = tuple[HTTPStatus, str, bytes]  # with the content type
+
+
+class Admin:
+    """Use on one event loop: start, then close.
+
+    Args:
+        bound: Where to listen; closed with it.
+        registry: What /metrics shows, once `refresh` has returned.
+        ready: Whether /readyz is 200, or else 503.
+    """
+
+    def __init__(
+        self,
+        bound: sockets.Bound,
+        registry: CollectorRegistry,
+        ready: Callable[[], bool],
+        refresh: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self.address = bound.address
+        self._bound = bound
+        self._registry = registry
+        self._ready = ready
+        self._refresh = refresh
+        self._encoding = asyncio.Lock()
+        self._servers: list[asyncio.Server] = []
+        self._connections: dict[asyncio.Task[None], None] = {}  # the oldest first
+
+    async def start(self) -> None:
+        """Begins to accept."""
+        for each in self._bound.sockets:
+            self._servers.append(await asyncio.start_server(self._connected, sock=each, limit=_MAX_HEAD_BYTES))
+
+    def close(self) -> None:
+        """Ends it and its connections at once."""
+        for server in self._servers:
+            server.close()
+        for connection in self._connections:
+            connection.cancel()
+        self._bound.close()
+
+    # Implementation details follow.
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= _MAX_CONNECTIONS:
+            oldest = next(iter(self._connections))
+            del self._connections[oldest]
+            oldest.cancel()
+        connection = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="lossd-admin")
+        self._connections[connection] = None
+        connection.add_done_callback(lambda done: self._connections.pop(done, None))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(_response(head, *await self._answer(head)))
+                writer.write_eof()
+                await reader.read()  # until the client has closed: closing first could cost it the end of the answer
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    async def _answer(self, head: bytes) -> _Answer:
+        request, _, fields = head.partition(b"\r\n")
+        method, _, rest = request.decode("latin-1").partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        if path not in ("/metrics", "/healthz", "/readyz"):
+            return _text(HTTPStatus.NOT_FOUND)
+        if method not in ("GET", "HEAD"):
+            return _text(HTTPStatus.METHOD_NOT_ALLOWED)
+        if path == "/healthz" or (path == "/readyz" and self._ready()):
+            return _text(HTTPStatus.OK)
+        if path == "/readyz":
+            return _text(HTTPStatus.SERVICE_UNAVAILABLE)
+        try:
+            accept = http.client.parse_headers(io.BytesIO(fields)).get("accept", "")
+        except http.client.HTTPException:
+            return _text(HTTPStatus.BAD_REQUEST)
+        return await self._metrics(accept)
+
+    async def _metrics(self, accept: str) -> _Answer:
+        async with self._encoding:  # one thread at a time, however many ask
+            if self._refresh is not None:
+                await self._refresh()
+            encode, content_type = choose_encoder(accept)
+            page = await asyncio.to_thread(encode, self._registry)
+        return HTTPStatus.OK, content_type, page
+
+
+def _text(status: HTTPStatus) -> _Answer:
+    return status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode()
+
+
+def _response(head: bytes, status: HTTPStatus, content_type: str, body: bytes) -> bytes:
+    fields = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        *(["Allow: GET, HEAD"] if status is HTTPStatus.METHOD_NOT_ALLOWED else []),
+    ]
+    return "\r\n".join([*fields, "", ""]).encode("latin-1") + (b"" if head.startswith(b"HEAD ") else body)
