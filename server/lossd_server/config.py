@@ -4,7 +4,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -20,7 +20,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LOSSD_", extra="forbid", frozen=True)
 
     listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server: HOST:PORT, port 0 for a free one, or unix:PATH.")
-    admin_listen: str = Field("127.0.0.1:9464", description="Address of /metrics, /healthz and /readyz over HTTP: HOST:PORT; empty turns it off.")
+    admin_listen: str = Field(
+        "127.0.0.1:9464", description="Address of /metrics, /healthz and /readyz over HTTP: HOST:PORT; empty turns it off."
+    )
+    transport: Literal["lossd", "grpcio"] = Field(
+        "lossd", description="What speaks HTTP/2: lossd itself, or grpcio, which makes no promises of memory and time under a flood."
+    )
     workers: int = Field(1, ge=1, description="Processes that share the port, the threads and the memory; more than one needs Linux.")
     tls_cert_file: str = Field("", description="Certificate chain in PEM: serve TLS. Renewed files are used without a restart.")
     tls_key_file: str = Field("", description="Its private key in PEM.")

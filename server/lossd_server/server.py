@@ -22,6 +22,7 @@ from lossd_server.config import Settings
 from lossd_server.errors import ShuttingDown
 from lossd_server.front import grpc_health, reflection
 from lossd_server.front.callers import Callers
+from lossd_server.front.grpcio_front import GrpcioListener
 from lossd_server.front.listener import Listener
 from lossd_server.front.router import Front
 from lossd_server.front.tokens import Tokens
@@ -88,7 +89,13 @@ class Server:
             timeout_seconds=settings.stuck_batch_seconds,
         )
         self._device_gone = False
-        self._listener = Listener(settings, self._front(tokens))
+        who = Callers(tokens)
+        front = self._front(who)
+        self._listener: Listener | GrpcioListener
+        if settings.transport == "grpcio":
+            self._listener = GrpcioListener(settings, front.methods, self._service, who)
+        else:
+            self._listener = Listener(settings, front)
         self._admin: Admin | None = None
 
     async def start(self) -> None:
@@ -103,6 +110,7 @@ class Server:
         _log.info(
             "serving",
             address=self.address,
+            transport=self._settings.transport,
             admin_address=self.admin_address,
             device=self._device.name,
             tls=bool(self._settings.tls_cert_file),
@@ -153,8 +161,8 @@ class Server:
 
     # Implementation details follow.
 
-    def _front(self, tokens: Tokens | None) -> Front:
-        front = Front(self._service, self._metrics, Callers(tokens))
+    def _front(self, who: Callers) -> Front:
+        front = Front(self._service, self._metrics, who)
         front.add_losses(SERVICE_NAME)
         front.add_evaluation(EVALUATION_SERVICE_NAME, self._evaluation)
         front.add(grpc_health.SERVICE_NAME, self._health_service.methods(), open_to_all=True)

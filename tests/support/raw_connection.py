@@ -62,8 +62,8 @@ class Wire:
                 got = await self.next(WindowUpdateFrame)
                 window += got.window_increment if got.stream_id == stream else 0
 
-    async def next(self, kind: type[Frame]) -> Any:
-        """The next frame of this kind."""
+    async def next(self, kind: type[Frame] | tuple[type[Frame], ...]) -> Any:
+        """The next frame of this kind, or of one of these."""
         while True:
             frame, length = Frame.parse_frame_header(memoryview(await self._reader.readexactly(9)))
             frame.parse_body(memoryview(await self._reader.readexactly(length)))

@@ -46,6 +46,11 @@ class Front:
 
     # What there is.
 
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """The methods by path."""
+        return self._methods
+
     def add_losses(self, service_name: str) -> None:
         """LossService."""
         for rpc, spec in LOSSES.items():

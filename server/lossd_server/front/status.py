@@ -56,16 +56,22 @@ def details(error: CallError) -> status_pb2.Status:
     return message
 
 
+def trailing_metadata(error: CallError) -> list[tuple[str, bytes]]:
+    """What the trailers of an RPC that failed hold besides its status and message."""
+    metadata = [("grpc-status-details-bin", details(error).SerializeToString())]
+    if isinstance(error, Unavailable):
+        metadata.append(("grpc-retry-pushback-ms", str(round(error.retry_after_seconds * 1000)).encode()))
+    return metadata
+
+
 # Implementation details follow.
 
 
 def _fields(error: CallError) -> list[tuple[bytes, bytes]]:
-    encoded = base64.b64encode(details(error).SerializeToString()).rstrip(b"=")
     fields = [
         (b"grpc-status", str(error.number).encode()),
         (b"grpc-message", quote(error.message, safe=_UNQUOTED).encode()),
-        (b"grpc-status-details-bin", encoded),
     ]
-    if isinstance(error, Unavailable):
-        fields.append((b"grpc-retry-pushback-ms", str(round(error.retry_after_seconds * 1000)).encode()))
+    for name, value in trailing_metadata(error):
+        fields.append((name.encode(), base64.b64encode(value).rstrip(b"=") if name.endswith("-bin") else value))
     return fields

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC by grpcio in place of http2/ (`--transport grpcio`): the same methods, callers, limits, answers and errors.
+
+It is for whoever may not run an HTTP/2 implementation of our own, and the other side of a differential test. What it does not
+promise: memory and time under a flood, because grpcio buffers what it receives before anybody here can count it; and batches of
+unary calls that arrive together, because grpcio hands over one call at a time, at about ten times the cost.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NoReturn
+from urllib.parse import unquote
+
+import grpc
+
+from lossd_server import sockets
+from lossd_server.config import Settings
+from lossd_server.errors import CallError, MessageMalformed, MetadataTooLarge, Unimplemented
+from lossd_server.front import listener, rpc, status, tls
+from lossd_server.front.callers import Callers
+from lossd_server.front.reloading import Reloading
+from lossd_server.front.request_headers import MAX_METADATA_BYTES
+from lossd_server.front.rpc import Method
+from lossd_server.http2.header_blocks import MAX_LIST_BYTES
+from lossd_server.http2.sending import INITIAL_WINDOW
+from lossd_server.log import unexpected
+from lossd_server.losses.spec import LossSpec
+from lossd_server.service.scoring import Service
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+# How soon a stream ends whose caller's token was removed.
+_AUTHENTICATE_SECONDS: Final = 1.0
+
+# The types of subject alternative names, as grpcio and as the ssl module calls them.
+_NAME_TYPES: Final = {"peer_dns": "DNS", "peer_uri": "URI", "peer_email": "email", "peer_ip": "IP Address"}
+
+
+class GrpcioListener:
+    """What Listener is for our own HTTP/2. Use on one event loop: bind, start, stop."""
+
+    def __init__(self, settings: Settings, methods: Mapping[str, Method], service: Service, who: Callers) -> None:
+        """`methods` are by path."""
+        self._settings = settings
+        self._handler = _Handler(methods, service, who)
+        self._server: Any = None
+
+    def bind(self) -> str:
+        """Binds and returns the address. Raises ValueError for certificates that cannot be used, and OSError as sockets.bind does."""
+        settings = self._settings
+        server = self._server = grpc.aio.server(options=_options(settings))
+        server.add_generic_rpc_handlers((self._handler,))
+        with sockets.bind(settings.listen, shared=settings.workers > 1):
+            pass  # grpcio would take a path from a server that lives, and does not say what is wrong with an address
+        if settings.tls_cert_file:
+            port = server.add_secure_port(settings.listen, _credentials(settings))
+        else:
+            port = server.add_insecure_port(settings.listen)
+        return settings.listen if settings.listen.startswith("unix:") else f"{settings.listen.rpartition(':')[0]}:{port}"
+
+    async def start(self) -> None:
+        """Begins to accept."""
+        await self._server.start()
+
+    async def stop(self, seconds: float) -> None:
+        """Takes no further connections and requests, lets what is there end within so many seconds, and ends the rest."""
+        await self._server.stop(seconds)
+
+
+# Implementation details follow.
+
+
+class _Handler(grpc.GenericRpcHandler):
+    """Handlers take streams for unary methods, too: so the caller is known before the message is read, and one that is missing,
+    or one too many, is noticed.
+    """
+
+    def __init__(self, methods: Mapping[str, Method], service: Service, who: Callers) -> None:
+        self._service = service
+        self._who = who
+        self._handlers: dict[str, Any] = {
+            path: (grpc.stream_stream_rpc_method_handler if method.streaming else grpc.stream_unary_rpc_method_handler)(
+                partial(self._handle, method)
+            )
+            for path, method in methods.items()
+        }
+        self._no_such_method: Any = grpc.stream_unary_rpc_method_handler(_refuse_unknown)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        return self._handlers.get(handler_call_details.method, self._no_such_method)
+
+    async def _handle(self, method: Method, _: Any, context: Any) -> bytes | None:
+        started_at = time.monotonic()
+        remaining = context.time_remaining()
+        deadline = None if remaining is None else started_at + remaining
+        caller = ""
+        code = "CANCELLED"  # unless it ends otherwise
+        try:
+            metadata = context.invocation_metadata()
+            _check_size(metadata)
+            authenticate = partial(self._caller, method, _Peer(context), metadata)
+            caller = authenticate()
+            answer = None
+            if method.streaming:
+                await self._stream(method, context, deadline, caller, authenticate)
+            else:
+                answer = await self._unary(method, context, deadline, caller)
+            code = "OK"
+            return answer
+        except CallError as error:
+            code = error.code
+            await _abort(context, error)
+        except asyncio.CancelledError:
+            if deadline is not None and time.monotonic() >= deadline:
+                code = "DEADLINE_EXCEEDED"
+            raise
+        except Exception as error:  # noqa: BLE001 - nothing of ours may leak to the caller
+            failure = unexpected(method.name, caller, error)
+            code = failure.code
+            await _abort(context, failure)
+        finally:
+            method.observe(code, time.monotonic() - started_at, caller)
+
+    def _caller(self, method: Method, peer: "_Peer", metadata: Iterable[tuple[str, str | bytes]]) -> str:
+        if method.open_to_all:
+            return self._who.anybody(peer)
+        authorization = next((str(value) for name, value in metadata if name == "authorization"), None)
+        return self._who.caller(peer, authorization)
+
+    async def _unary(self, method: Method, context: Any, deadline: float | None, caller: str) -> bytes:
+        read = self._reading(method, context)
+        with nullcontext() if method.open_to_all else self._service.admit(0, caller):  # while the message arrives
+            message = await read()
+            if message is None:
+                raise MessageMalformed("", "the request ends before its message does")
+            if await read() is not None:
+                raise MessageMalformed("", "the method takes one message")
+        if isinstance(method.serve, LossSpec):
+            return await self._service.score(method.serve, message, deadline=deadline, caller=caller)
+        answer: bytes = await method.serve(message, deadline=deadline, caller=caller)
+        return answer
+
+    async def _stream(self, method: Method, context: Any, deadline: float | None, caller: str, authenticate: Callable[[], object]) -> None:
+        with nullcontext() if method.open_to_all else self._service.admit(INITIAL_WINDOW, caller):
+            serve = method.serve(self._reading(method, context), context.write, deadline=deadline, caller=caller)
+            task = asyncio.get_running_loop().create_task(serve, name=f"lossd-{method.name}")
+            try:
+                while not task.done():
+                    await asyncio.wait([task], timeout=_AUTHENTICATE_SECONDS)
+                    authenticate()
+            finally:
+                task.cancel()
+            last = task.result()
+            if last is not None:
+                await context.write(last)
+
+    def _reading(self, method: Method, context: Any) -> Callable[[], Awaitable[bytes | None]]:
+        most_bytes = method.most_bytes(self._service.max_request_bytes)
+
+        async def read() -> bytes | None:
+            message = await context.read()
+            if message is grpc.aio.EOF:
+                return None
+            if len(message) > most_bytes:
+                raise rpc.too_large(len(message), most_bytes)
+            return bytes(message)
+
+        return read
+
+
+class _Peer:
+    """A connection, as Callers asks about it."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self.name = ""
+
+    def info(self, name: str) -> Any:
+        """`peercert` and `peername` of asyncio.BaseTransport.get_extra_info."""
+        return _certificate(self._context.auth_context()) if name == "peercert" else _address(self._context.peer())
+
+
+def _certificate(properties: Mapping[str, Iterable[bytes]]) -> dict[str, Any]:
+    """What ssl.SSLSocket.getpeercert says of a verified certificate, as far as it names somebody; empty without one."""
+    types = {value: type_ for name, type_ in _NAME_TYPES.items() for value in properties.get(name, ())}
+    names = [(types.get(value, ""), value.decode()) for value in properties.get("x509_subject_alternative_name", ())]
+    common = [(("commonName", value.decode()),) for value in properties.get("x509_common_name", ())]
+    return {"subjectAltName": names, "subject": common} if names or common else {}
+
+
+def _address(peer: str) -> tuple[str, int] | None:
+    """The host and port of "ipv4:HOST:PORT" or "ipv6:%5BHOST%5D:PORT"; None for sockets that have none."""
+    kind, _, address = unquote(peer).partition(":")
+    host, _, port = address.rpartition(":")
+    return (host.strip("[]"), int(port)) if kind in ("ipv4", "ipv6") else None
+
+
+def _check_size(metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    size = sum([len(name) + len(value) + 32 for name, value in metadata])
+    if size > MAX_METADATA_BYTES:
+        raise MetadataTooLarge(f"the metadata has {size} bytes; {MAX_METADATA_BYTES} are allowed", limit=MAX_METADATA_BYTES, actual=size)
+
+
+async def _refuse_unknown(_: Any, context: Any) -> NoReturn:
+    await _abort(context, Unimplemented("the server has no such method"))
+
+
+async def _abort(context: Any, error: CallError) -> NoReturn:
+    await context.abort(_CODES[error.number], error.message, tuple(status.trailing_metadata(error)))
+    raise AssertionError("abort raises")
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    """Listener's limits, in grpcio's names."""
+    return [
+        ("grpc.max_receive_message_length", settings.max_request_bytes),
+        ("grpc.max_send_message_length", -1),  # the service bounds its answers
+        ("grpc.max_metadata_size", MAX_LIST_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_LIST_BYTES),
+        ("grpc.max_concurrent_streams", listener.MAX_CONCURRENT_STREAMS),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.server_handshake_timeout_ms", listener.HANDSHAKE_SECONDS * 1000),
+        ("grpc.keepalive_time_ms", listener.KEEPALIVE_SECONDS * 1000),
+        ("grpc.keepalive_timeout_ms", listener.KEEPALIVE_TIMEOUT_SECONDS * 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", listener.MIN_PING_INTERVAL_SECONDS * 1000),
+        ("grpc.so_reuseport", int(settings.workers > 1)),
+    ]
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials:
+    """TLS whose files may change. Raises ValueError when they cannot be used to begin with."""
+    certificate, key = Path(settings.tls_cert_file), Path(settings.tls_key_file)
+    client_ca = Path(settings.tls_client_ca_file) if settings.tls_client_ca_file else None
+    paths = [certificate, key] if client_ca is None else [certificate, key, client_ca]
+
+    def load() -> grpc.ServerCertificateConfiguration:
+        tls.server_context(certificate, key, client_ca)  # grpcio does not say what is wrong with them
+        contents = [path.read_bytes() for path in paths]
+        roots = contents[2] if client_ca is not None else None
+        return grpc.ssl_server_certificate_configuration([(contents[1], contents[0])], root_certificates=roots)
+
+    files = Reloading("certificates", paths, load)
+    return grpc.dynamic_ssl_server_credentials(files.value(), files.value, require_client_authentication=client_ca is not None)
