@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,6 +68,22 @@ def test_the_recorded_values_are_torchs_in_float64(case: _demo.Case) -> None:
     targets = targets.double() if targets.is_floating_point() else targets
     expected = getattr(torch.nn.functional, case.loss)(predictions.double(), targets, **case.arguments)
     torch.testing.assert_close(torch.tensor(recorded[case.label], dtype=torch.float64), expected)
+
+
+def test_save_writes_the_files_of_the_demonstration(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "samples"
+    done = subprocess.run([*PROGRAM, "--save", str(folder)], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == sorted(str(path) for path in folder.iterdir())
+    for case in _demo.CASES:
+        for name, array in zip((case.input, case.target), _demo.arrays(case), strict=True):
+            np.testing.assert_array_equal(np.load(folder / f"{name}.npy"), array)
+
+
+def test_save_says_why_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run([*PROGRAM, "--save", str(tmp_path / "file" / "below")], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"Error: cannot write to {tmp_path / 'file' / 'below'}: Not a directory\n"
 
 
 @pytest.mark.slow

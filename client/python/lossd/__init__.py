@@ -50,3 +50,5 @@ __all__ = [
     "SquaredEuclideanDistance",
     "TooLargeError",
 ]
+
+__version__ = "0.1.0"

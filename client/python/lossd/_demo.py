@@ -155,6 +155,12 @@ def arrays(case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
         return np.load(input_file), np.load(target_file)
 
 
+def files() -> Iterator[tuple[str, bytes]]:
+    """The name and content of every .npy file of the demonstration."""
+    for name in sorted({name for case in CASES for name in (case.input, case.target)}):
+        yield f"{name}.npy", (resources.files("lossd") / "demo_data" / f"{name}.npy").read_bytes()
+
+
 # Implementation details follow.
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lossd demo`: the command, and its table. What is scored and checked is in lossd._demo."""
 
+from pathlib import Path
+
 import click
 from rich import box
 from rich.console import Console
@@ -14,12 +16,21 @@ from lossd._errors import LossdError
 @click.option("--address", metavar="HOST:PORT", help="Score on a server that runs already, in place of starting one.")
 @click.option("--device", default="auto", show_default=True, help="Device of the server that is started: auto, cpu or cuda:N.")
 @click.option("--callers", default=32, show_default=True, type=click.IntRange(1, 1024), help="Threads that call at the same time.")
-def demo(address: str | None, device: str, callers: int) -> None:
+@click.option(
+    "--save",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the predictions and targets to DIR as .npy files, for `lossd score`, and score nothing.",
+)
+def demo(address: str | None, device: str, callers: int, save: Path | None) -> None:
     """Scores real predictions over gRPC and compares the losses with torch's.
 
     Starts a server in a process of its own on a free port. Many callers score a digit classifier, a tumour detector and a
     regressor in mini-batches, while two neighbours keep the server busy with large ones. Exits 1 if a single answer is off.
     """
+    if save is not None:
+        _save(save)
+        return
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 110)
@@ -35,6 +46,16 @@ def demo(address: str | None, device: str, callers: int) -> None:
     _show(console, report)
     if report.failures:
         raise click.ClickException(f"{len(report.failures)} answers are off; the first: {report.failures[0]}")
+
+
+def _save(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in _demo.files():
+            (folder / name).write_bytes(data)
+            click.echo(folder / name)
+    except OSError as error:
+        raise click.ClickException(f"cannot write to {folder}: {error.strerror}") from None
 
 
 def _show(console: Console, report: _demo.Report) -> None:
