@@ -3,12 +3,14 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -28,25 +30,33 @@ SETTINGS = {
     "PROBE_INTERVAL_SECONDS": "1",
     "DRAIN_SECONDS": "30",
 }
+# A server that breaks its bound must not take the machine with it.
+_MOST_BYTES = 10 << 30
+
 _FAULTS = re.compile(r"unexpected_exception|kernel_failure|device_thread_failed|device_lost|probe_failed|Traceback")
 
 
 class Victim:
-    """Use in a `with`; the process is ended at its end."""
+    """Use in a `with`; the process is ended at its end. `tree` is a checkout of lossd, for a server of another version."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] = SETTINGS, tree: Path | None = None) -> None:
         self._log = folder / "server.log"
+        self._settings = settings
+        self._tree = tree
 
     def __enter__(self) -> Self:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._admin = f"127.0.0.1:{free.getsockname()[1]}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSD_")}
-        environment |= {f"LOSSD_{name}": value for name, value in {**SETTINGS, "ADMIN_LISTEN": self._admin}.items()}
+        environment |= {f"LOSSD_{name}": value for name, value in {**self._settings, "ADMIN_LISTEN": self._admin}.items()}
+        if self._tree is not None:
+            environment["PYTHONPATH"] = f"{self._tree / 'client/python'}:{self._tree / 'server'}"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "lossd_server"], env=environment, stdout=subprocess.PIPE, stderr=log, text=True
             )
+        resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (_MOST_BYTES, _MOST_BYTES))
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -77,6 +87,10 @@ class Victim:
     def resident_bytes(self, *, peak: bool = False) -> int:
         return 1024 * self._status("VmHWM" if peak else "VmRSS")
 
+    def reset_peak(self) -> None:
+        """The peak is from now on that of what follows."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
     def threads(self) -> int:
         return self._status("Threads")
 
@@ -85,7 +99,7 @@ class Victim:
 
     def gauge(self, name: str) -> float:
         """The value of a metric without labels."""
-        with urllib.request.urlopen(f"http://{self._admin}/metrics") as response:
+        with urllib.request.urlopen(f"http://{self._admin}/metrics", timeout=10) as response:
             return float(re.search(rf"^{name} (\S+)$", response.read().decode(), re.MULTILINE)[1])  # type: ignore[index]
 
     def settled(self, threads: int, descriptors: int, timeout_seconds: float = 30.0) -> tuple[int, int]:

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One attack against one server, beside an honest caller: what the caller met at rest, under attack and afterwards.
+
+Three processes: the server, the attacker, and the caller, whose priority is the highest.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .attack import MIB, Attack, Outcome
+from .corpus import corpus
+from .steady import PATIENCE_SECONDS
+from .victim import Victim
+
+_TESTS = Path(__file__).resolve().parent.parent
+_CALLS, _MOST_BYTES = 50, 2048  # of the honest caller
+
+# The bound on p99 under attack, and what it is at least and at most: a machine that others use has pauses of its own.
+RATIO = 20
+_SMALLEST_BOUND_SECONDS, _LARGEST_BOUND_SECONDS = 0.1, 0.5
+ENDED_SECONDS = 1.0
+RECOVERY_SECONDS = 60.0
+
+
+@dataclass
+class Latency:
+    """What an honest caller met for some seconds. Times in seconds."""
+
+    calls: int
+    p50: float
+    p99: float
+    worst: float
+    failures: int
+    lost: int
+    wrong: int
+    swapped: int
+    what: dict[str, int]
+
+
+@dataclass
+class Row:
+    """What is reported of an attack. Memory in MiB, times in seconds."""
+
+    name: str
+    items: str
+    rest: Latency
+    attack: Latency
+    after: Latency
+    resident: int
+    peak: int
+    bound: int
+    resident_after: int
+    recovered_seconds: float | None  # from the attack's end; None: not within RECOVERY_SECONDS
+    ended: bool  # whether the server process died
+    sent: int
+    came: dict[str, int]
+    ended_seconds: float | None
+    faults: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)  # promises
+
+
+class Process:
+    """A Python module of this folder that says when it is ready. Its error output is ours."""
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_TESTS), *sys.path])}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"attack.{module}", *arguments],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ready(self) -> None:
+        """Waits for it. Raises RuntimeError if it ended."""
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            raise RuntimeError("the process beside the server ended early")
+
+    def tell(self) -> None:
+        """Sends a line."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def result(self, timeout_seconds: float) -> Any:
+        """What it wrote last, as JSON; None if it had to be killed. Its input is closed. Raises RuntimeError if it failed."""
+        try:
+            written, _ = self._process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self.close()
+            return None
+        if self._process.returncode:
+            raise RuntimeError(f"{self._process.args} failed")
+        return json.loads(written)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+class Bench:
+    """A server with an honest caller, for one attack after the other. Use in a `with`."""
+
+    def __init__(self, folder: Path, settings: dict[str, str], tree: Path | None = None) -> None:
+        self.victim = Victim(folder, settings, tree)
+        self._calls = folder / "calls"
+        self._bound_over_rest = (3 * int(settings["MAX_IN_FLIGHT_BYTES"]) + int(settings["MAX_WORKSPACE_BYTES"])) // MIB
+
+    def __enter__(self) -> "Bench":
+        calls = corpus(_MOST_BYTES)
+        chosen = calls[:: max(1, len(calls) // _CALLS)]
+        self._calls.write_text("".join([f"/lossd.v1.LossService/{call.rpc} {call.message.hex()}\n" for call in chosen]))
+        self.victim.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.victim.__exit__(*error)
+
+    def attack(self, attack: Attack, *, rest_seconds: float, seconds: float) -> Row:
+        """Rest, attack, recovery."""
+        victim, address = self.victim, self.victim.address
+        caller, attacker = Process("steady", address, str(self._calls)), Process("attacks", attack.name, address, str(seconds))
+        try:
+            caller.ready()
+            attacker.ready()
+            begun = time.monotonic() + 0.5  # the first calls of a new connection are not counted
+            time.sleep(0.5 + rest_seconds)
+            victim.reset_peak()
+            resident = victim.resident_bytes()
+            started = time.monotonic()
+            attacker.tell()
+            outcome = Outcome(**(attacker.result(seconds + 20.0) or {"came": {"the attacker had to be stopped": 1}}))
+            ended = time.monotonic()
+            recovered = self._recovered(ended)
+            after = time.monotonic()
+            time.sleep(rest_seconds)
+            record = caller.result(2 * PATIENCE_SECONDS) or []
+        finally:
+            caller.close()
+            attacker.close()
+        alive = victim.alive
+        row = Row(
+            attack.name,
+            attack.items,
+            _latency([call for call in record if begun <= call[0] < started]),
+            _latency([call for call in record if started <= call[0] < ended]),
+            _latency([call for call in record if call[0] >= after]),
+            resident // MIB,
+            victim.resident_bytes(peak=True) // MIB if alive else 0,
+            resident // MIB + self._bound_over_rest,
+            victim.resident_bytes() // MIB if alive else 0,
+            None if recovered is None else round(recovered, 1),
+            not alive,
+            outcome.sent,
+            dict(outcome.came),
+            outcome.ended_seconds,
+            victim.faults(),
+        )
+        row.broken = _broken(attack, row)
+        return row
+
+    # Implementation details follow.
+
+    def _recovered(self, ended: float) -> float | None:
+        """How long it took until nothing was held or queued any more."""
+        while time.monotonic() < ended + RECOVERY_SECONDS:
+            try:
+                held = self.victim.gauge("lossd_in_flight_bytes") + self.victim.gauge("lossd_queue_calls")
+            except (OSError, TypeError):
+                held = 1.0
+            # An honest call may be under way at any time.
+            if held < MIB:
+                return time.monotonic() - ended
+            time.sleep(0.1)
+        return None
+
+
+def _latency(calls: list[list[Any]]) -> Latency:
+    times = sorted([seconds for _, seconds, _ in calls])
+    came = Counter([what for *_, what in calls])
+
+    def of(kind: str) -> int:
+        return sum([count for what, count in came.items() if what.startswith(kind)])
+
+    def quantile(part: float) -> float:
+        return times[min(len(times) - 1, math.ceil(part * len(times)) - 1)] if times else math.nan
+
+    return Latency(
+        len(times), quantile(0.5), quantile(0.99), quantile(1.0), of("failed"), of("lost"), of("wrong"), of("swapped"), dict(came)
+    )
+
+
+def _broken(attack: Attack, row: Row) -> list[str]:
+    """The promises that the attack broke."""
+    broken = list(row.faults)
+    if row.ended:
+        broken.append("the server process ended")
+    if row.peak > row.bound:
+        broken.append(f"memory reached {row.peak} MiB; the bound is {row.bound}")
+    for when in ("attack", "after"):
+        latency: Latency = getattr(row, when)
+        counts = [(kind, getattr(latency, kind)) for kind in ("failures", "lost", "wrong", "swapped")]
+        broken += [f"{kind}: {count} of {latency.calls} calls ({when})" for kind, count in counts if count]
+        limit = min(max(_SMALLEST_BOUND_SECONDS, RATIO * row.rest.p99), _LARGEST_BOUND_SECONDS)
+        if latency.p99 > limit:
+            broken.append(f"p99 {latency.p99:.3f} s; the bound is {limit:.3f} ({when})")
+    if row.recovered_seconds is None:
+        broken.append(f"something was held for nobody {RECOVERY_SECONDS:.0f} s later")
+    if attack.flood and (row.ended_seconds is None or row.ended_seconds > ENDED_SECONDS):
+        broken.append(f"the flooding connection was not ended within {ENDED_SECONDS} s")
+    return broken
