@@ -47,7 +47,7 @@ generate = load_generator()
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -175,7 +175,7 @@ def test_shell_commands_succeed(page: Path, address: str, tmp_path: Path) -> Non
     shell = Shell(tmp_path, address, os.environ)
     for block in snippets:
         if block.title:
-            (tmp_path / block.title).write_text(block.text)
+            (tmp_path / block.title).write_text(block.text.replace(ADDRESS, address))
         else:
             shell.run(block)
 
