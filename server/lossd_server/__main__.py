@@ -26,6 +26,7 @@ async def _serve(settings: Settings) -> None:
 
     server = Server(settings)
     await server.start()
+    process.exempt_from_collection()
     serving = asyncio.create_task(server.serve())
     await asyncio.sleep(0)  # serve() handles signals from its first step on: who reads the line may send one at once
     print(f"lossd listens on {server.address}", flush=True)

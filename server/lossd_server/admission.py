@@ -90,6 +90,11 @@ class Hold:
         self._nbytes += nbytes
         self._admission._change(nbytes, self._caller)
 
+    def take_over(self, other: "Hold", nbytes: int) -> None:
+        """Counts so many bytes of another hold of the same caller from now on."""
+        other._nbytes -= nbytes
+        self._nbytes += nbytes
+
     def release(self) -> None:
         """Gives the bytes back; a second time does nothing."""
         nbytes, self._nbytes = self._nbytes, 0

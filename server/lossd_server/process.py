@@ -3,6 +3,7 @@
 
 import asyncio
 import ctypes
+import gc
 import os
 import platform
 import sys
@@ -25,6 +26,15 @@ def run(main: Coroutine[Any, Any, None]) -> None:
             runner.run(main)
     except DeviceGoneError:
         os._exit(EXIT_DEVICE_GONE)  # at once: destructors would wait for a device that does not answer
+
+
+def exempt_from_collection() -> None:
+    """Keeps the garbage collector from looking through everything that exists now, most of it PyTorch's.
+
+    For a process that has started: a full collection kept the event loop for 100 ms and more.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _keep_freed_memory() -> None:

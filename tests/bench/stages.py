@@ -27,7 +27,7 @@ from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.requests.reader import Reader
 from lossd_server.requests.templates import Template
 from lossd_server.server import Server
-from lossd_server.service import scoring
+from lossd_server.service import responses
 from lossd_server.service.scoring import Service
 from workloads import CROSS_ENTROPY, WORKLOADS
 
@@ -41,7 +41,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (HostMemory, "load", "            make tensors"),
     (F, "cross_entropy", "            PyTorch's kernel"),
     (HostMemory, "reduce", "            sum in float64"),
-    (scoring, "responses", "    encode"),
+    (responses, "responses", "    encode"),
     (Unary, "answer", "    answer: from responses to frames"),
     (Connections, "flush", "send"),
 ]

@@ -108,7 +108,7 @@ def test_of_requests_in_one_call_only_those_that_fail_do(cpu: Device) -> None:
     messages = [call.SerializeToString() for call in map(loss_call, [1.0, 13.0, 3.0])]
     for _ in range(2):
         reader.read_call(messages[0])
-    ((_, together),) = reader.read_together(messages)
+    ((_, together),) = reader.read_together(messages, range(len(messages)))
     results = compute(cpu, [dataclasses.replace(together, spec=spec)])
     assert results is not None
     (answers,) = results

@@ -3,6 +3,7 @@
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from lossd_server.errors import Cancelled, DeadlineExceeded, DeviceLost, DeviceU
 from lossd_server.metrics import Metrics
 from lossd_server.queue.coalescer import Coalescer
 from lossd_server.queue.dispatcher import INLINE_BELOW_SECONDS, Dispatcher
-from lossd_server.queue.submission import Submission
+from lossd_server.queue.submission import Entry, Submission
+from lossd_server.queue.time_slices import TimeSlices
 from support.encoded_requests import call_of
 from support.virtual_time import run
 
@@ -95,6 +97,7 @@ class House:
             Coalescer(**limits),
             self.device,
             self.observer,
+            slices=TimeSlices(math.inf),
             clock=self.loop.time,
             stuck_batch_seconds=60.0,
             on_device_lost=self.lost.append,
@@ -103,7 +106,7 @@ class House:
     def submit(self, *calls: Call, timeout: float | None = None, caller: str = "") -> Submission:
         submission = Submission(len(calls))
         deadline = None if timeout is None else self.loop.time() + timeout
-        self.dispatcher.submit(submission, list(enumerate(calls)), deadline=deadline, caller=caller)
+        self.dispatcher.submit(submission, [Entry(index, call, deadline, caller) for index, call in enumerate(calls)])
         return submission
 
     async def finish(self, results: Results | None = None, *, lost: bool = False) -> None:
@@ -236,7 +239,7 @@ async def test_calls_expire_each_at_its_own_time() -> None:
     expired = []
     for timeout in (3, 1, 2):
         submission = Submission(1, lambda index, outcome, timeout=timeout: expired.append((timeout, house.loop.time())))
-        house.dispatcher.submit(submission, [(0, make_call())], deadline=float(timeout))
+        house.dispatcher.submit(submission, [Entry(0, make_call(), float(timeout))])
     await asyncio.sleep(10)
     assert expired == [(1, pytest.approx(1)), (2, pytest.approx(2)), (3, pytest.approx(3))]
 
@@ -334,7 +337,7 @@ async def test_outcomes_are_reported_one_by_one() -> None:
     reported: list[int] = []
     submission = Submission(3, lambda index, outcome: reported.append(index))
     calls = [make_call(1), make_call(0), make_call(2, key="another")]
-    house.dispatcher.submit(submission, list(enumerate(calls)))
+    house.dispatcher.submit(submission, [Entry(index, call) for index, call in enumerate(calls)])
     assert reported == [1]
     await house.finish()
     assert reported == [1, 0]

@@ -2,16 +2,17 @@
 """Messages that would take many times their size when they are parsed are refused before; honest ones of any encoding are not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lossd import _twins
 from lossd.v1 import evaluation_service_pb2 as evaluation_pb2
-from lossd.v1 import sequence_pb2, tensor_pb2
-from lossd_server.errors import CallError, ShapeMismatch, TooManyCalls, TooManyFields
+from lossd.v1 import regression_pb2, sequence_pb2, tensor_pb2
+from lossd_server.errors import CallError, MessageMalformed, ShapeMismatch, TooManyCalls, TooManyFields
 from lossd_server.losses import LOSSES
-from lossd_server.requests import bounds, messages
+from lossd_server.requests import bounds, messages, protobuf
 from lossd_server.requests import decode as decoding
 from lossd_server.requests.decode import decode, parse
 from samples import SAMPLES
@@ -31,6 +32,16 @@ def varint(value: int) -> bytes:
 def within(number: int, content: bytes) -> bytes:
     """A length-delimited field."""
     return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def apart(name: str, message: bytes, *around: str) -> Any:
+    """The message of many calls, taken apart."""
+    steps = messages.split(name, message, *around)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 CLUSTERS, CUTOFFS, INPUT, SHAPE, FLOATS = 5, 10, 1, 1, 2
@@ -76,9 +87,9 @@ def test_clusters_of_a_small_message_are_counted_before_they_are_read() -> None:
 )
 def test_a_message_cancels_as_many_calls_as_it_may_hold(cancelled: bytes) -> None:
     with pytest.raises(TooManyCalls, match="cancels at most"):
-        messages.parse_many("ScoreStreamRequest", cancelled)
+        apart("ScoreStreamRequest", cancelled)
     some = evaluation_pb2.ScoreStreamRequest(cancelled_ids=range(messages.MAX_CALLS)).SerializeToString()
-    assert len(messages.parse_many("ScoreStreamRequest", some).cancelled_ids) == messages.MAX_CALLS
+    assert len(apart("ScoreStreamRequest", some).cancelled_ids) == messages.MAX_CALLS
 
 
 def tensors(make: Callable[[np.ndarray], bytes]) -> bytes:
@@ -128,4 +139,61 @@ def test_the_samples_pass_at_any_size(monkeypatch: pytest.MonkeyPatch, name: str
 )
 def test_bytes_that_are_no_message_are_left_to_the_parser(message: bytes) -> None:
     bounds.check(message, _twins.twin("MseLossRequest").DESCRIPTOR)
-    assert not list(bounds.fields(message[:1000], 0, 0))
+    with pytest.raises(protobuf.Malformed):
+        list(protobuf.fields(message, 0, len(message)))
+
+
+def large(**fields: Any) -> tuple[bytes, Any]:
+    """An encoded MseLossRequest of a megabyte, and its input."""
+    values = np.arange(1 << 17, dtype="<f4")
+    request = regression_pb2.MseLossRequest(**fields)
+    for tensor in (request.input, request.target):
+        tensor.shape.append(values.size)
+        tensor.float32_values.values.extend(values)
+    return request.SerializeToString(), values
+
+
+def test_a_large_request_is_read_without_copying_its_payloads() -> None:
+    message, values = large(reject_non_finite=True)
+    view = np.frombuffer(message, np.uint8)
+    arguments = decoding.read(LOSSES["MseLoss"], memoryview(view))
+    assert arguments["reject_non_finite"] is True
+    for name in ("input", "target"):
+        np.testing.assert_array_equal(arguments[name].values, values)
+        assert np.shares_memory(arguments[name].values, view)
+
+
+def test_a_large_request_names_the_field_that_is_wrong() -> None:
+    message, _ = large()
+    shorter = within(INPUT, within(SHAPE, varint(7)) + within(FLOATS, within(1, bytes(4 * N)))) + message
+    with pytest.raises(ShapeMismatch, match="extents") as raised:
+        decoding.read(LOSSES["MseLoss"], within(INPUT, within(SHAPE, b"\1" * 9) + within(FLOATS, within(1, bytes(N)))))
+    assert raised.value.field == "input"
+    assert decoding.read(LOSSES["MseLoss"], message)["input"].size == 1 << 17
+    with pytest.raises(TooManyFields, match="in several pieces"):
+        decoding.read(LOSSES["MseLoss"], shorter)
+    with pytest.raises(MessageMalformed):
+        decoding.read(LOSSES["MseLoss"], within(INPUT, within(FLOATS, within(1, bytes(N + 1)))))
+    with pytest.raises(MessageMalformed):
+        decoding.read(LOSSES["MseLoss"], message[:-1])
+
+
+def test_large_bools_other_than_0_and_1_are_true() -> None:
+    tensor = tensor_pb2.Tensor(shape=[1 << 17])
+    payload = np.zeros(1 << 17, np.uint8)
+    payload[:3] = 1, 2, 127
+    bools = tensor.DESCRIPTOR.fields_by_name["bool_values"].number
+    message = within(INPUT, tensor.SerializeToString() + within(bools, within(1, payload.tobytes())))
+    assert decoding.read(LOSSES["MseLoss"], message)["input"].values[:4].tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("count", [3, 300])
+def test_messages_of_large_calls_are_taken_apart_without_parsing_them(count: int) -> None:
+    content = large()[0][: (2 << 20) // count]
+    calls = [evaluation_pb2.StreamCall(id=index, timeout_seconds=0.5 if index == 1 else None) for index in range(count)]
+    message = b"".join(within(1, call.SerializeToString() + within(2, content)) for call in calls) + within(2, varint(7))
+    found = apart("ScoreStreamRequest", message, "id", "timeout_seconds")
+    assert found.around["id"] == list(range(count))
+    assert found.around["timeout_seconds"] == [None, 0.5, *[None] * (count - 2)]
+    assert list(found.cancelled_ids) == [7]
+    assert all(bytes(call) == content for call in found.calls)

@@ -127,7 +127,7 @@ def test_requests_read_together_are_answered_as_each_alone(loss: LossSamples) ->
                 else:
                     alone.append(compute([call], memory)[0] if call.values_count else None)
             seen: set[int] = set()
-            for indices, call in remembering.read_together(messages):
+            for indices, call in remembering.read_together(messages, range(len(messages))):
                 assert call.count == len(indices)
                 assert not seen.intersection(indices)
                 seen.update(indices)
@@ -144,7 +144,7 @@ def test_unreduced_values_are_not_read_together() -> None:
     message = wrapped(*encoded("mse_loss", input=np.ones(4, np.float32), target=np.ones(4, np.float32), reduction="none"))
     for _ in range(3):
         assert remembering.read_call(message).reduction == NONE
-    assert list(remembering.read_together([message] * 5)) == []
+    assert list(remembering.read_together([message] * 5, range(5))) == []
 
 
 def test_one_wrong_value_leaves_its_company_to_be_read_alone() -> None:
@@ -153,8 +153,8 @@ def test_one_wrong_value_leaves_its_company_to_be_read_alone() -> None:
     messages = [wrapped(*encoded("cross_entropy", input=np.zeros((2, 3), np.float32), target=target)) for target in labels]
     for _ in range(2):
         remembering.read_call(messages[0])
-    assert [indices for indices, _ in remembering.read_together(messages[:2])] == [[0, 1]]
-    assert list(remembering.read_together(messages)) == []
+    assert [indices for indices, _ in remembering.read_together(messages, [0, 1])] == [[0, 1]]
+    assert list(remembering.read_together(messages, range(len(messages)))) == []
     with pytest.raises(CallError, match="class_indices"):
         remembering.read_call(messages[2])
 
@@ -175,11 +175,11 @@ def test_fields_that_protobuf_merges_are_read_anew() -> None:
 
 
 def test_structures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lossd_server.requests.templates._MAX_STRUCTURES", 3)
+    monkeypatch.setattr("lossd_server.requests.templates._MAX_TEMPLATES", 3)
     remembering, spec = Reader(RequestLimits()), LOSSES["MseLoss"]
     for _ in range(3):
         for size in range(1, 9):
             ones = np.ones(size, np.float32)
             remembering.read(spec, encoded("mse_loss", input=ones, target=ones)[1])
-    assert len(remembering._structures._known) <= 3
-    assert len(remembering._structures._seen) <= 3
+    assert len(remembering._templates._known) <= 3
+    assert len(remembering._templates._seen) <= 3

@@ -13,6 +13,7 @@ from lossd.v1 import response_pb2, tensor_pb2
 from lossd_server import errors
 from lossd_server.call import Answer, Answers, Execution, Statistics, Success
 from lossd_server.requests.messages import OUTCOME_BYTES
+from lossd_server.requests.protobuf import encoded_varint
 from lossd_server.service import responses
 
 doubles = st.floats(allow_nan=False)
@@ -99,4 +100,4 @@ def test_repeated_fields(messages: list[bytes]) -> None:
 
 @given(st.integers(0, 2**64 - 1))
 def test_numbers(number: int) -> None:
-    assert pb.StreamOutcome.FromString(b"\x08" + responses.varint(number)).id == number
+    assert pb.StreamOutcome.FromString(b"\x08" + encoded_varint(number)).id == number

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lossd.v1 import evaluation_service_pb2 as pb
-from lossd_server.requests.messages import CALL_BYTES
+from lossd_server.requests.messages import overhead_bytes
 from lossd_server.server import EVALUATION_SERVICE_NAME
 from lossd_server.service.score_stream import MAX_MESSAGE_BYTES
 from lossd_server.service.streams import MAX_HELD_BYTES, MessageStream
@@ -195,7 +195,7 @@ def test_a_stream_whose_client_stops_reading_is_not_read_any_further() -> None:
         await first_written.wait()
         for _ in range(1000):
             await asyncio.sleep(0)
-        nbytes = len(message.SerializeToString()) + 100 * CALL_BYTES
+        nbytes = len(message.SerializeToString()) + overhead_bytes(100)
         assert MAX_HELD_BYTES <= home.evaluation.held_bytes <= MAX_HELD_BYTES + nbytes
         assert received <= MAX_HELD_BYTES // nbytes + 2
         stalled_at = received

@@ -63,6 +63,11 @@ class Unary(Rpc):
         self.hold: Hold | None = None if method.open_to_all else service.admit(0, caller)
         self.cancel: Callable[[], object] | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was answered, or nobody waits for it any more."""
+        return bool(self.code)
+
     # Receiver
 
     def data(self, data: memoryview, ended: bool) -> None:  # noqa: D102

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lossd_server.errors import ShapeMismatch, TensorByteLengthMismatch, TensorMissing
+from lossd_server.errors import MessageMalformed, ShapeMismatch, TensorByteLengthMismatch, TensorMissing
 
 MAX_RANK = 8
 
@@ -92,16 +92,27 @@ class Unpacked(Exception):  # noqa: N818 - a signal, not a failure
     """The twin could not read this tensor's values; the message must be parsed with its public class."""
 
 
-def _is_canonical(payload: bytes) -> bool:
+def _is_canonical(payload: Encoded) -> bool:
     """Whether bools are the bytes 0 and 1. Protobuf also allows any other varint for true."""
     return not payload or bool(np.frombuffer(payload, np.uint8).max() <= 1)
 
 
-def decode_tensor(message: Any, field: str, *, public: bool = False) -> Array:
-    """The array of a Tensor message, through its twin, or its public class where `public`.
+def _canonical_bools(payload: Encoded, field: str) -> Encoded:
+    """Packed bools as the bytes 0 and 1."""
+    if _is_canonical(payload):
+        return payload
+    varints = np.frombuffer(payload, np.uint8)
+    if varints.max() >= 0x80:  # no writer makes them, and to take them apart takes seconds
+        raise MessageMalformed("", f"{field} is large and has bools of several bytes")
+    canonical: bytes = (varints != 0).tobytes()
+    return canonical
 
-    Raises Unpacked where only the public class can tell whether the message is valid, and InvalidArgument, naming `field`,
-    where it is not.
+
+def decode_tensor(message: Any, field: str, *, public: bool = False, payload: Encoded | None = None) -> Array:
+    """The array of a Tensor message, through its twin, or through its public class if `public`.
+
+    `payload` is given when it was left out of the message. Raises Unpacked when only the public class can tell whether the
+    message is valid, and InvalidArgument, naming `field`, when it is not.
     """
     member = message.WhichOneof("values")
     if member is None:
@@ -114,7 +125,11 @@ def decode_tensor(message: Any, field: str, *, public: bool = False) -> Array:
         raise ShapeMismatch(field, f"shape {list(shape)} has a negative extent")
     expected_bytes = math.prod(shape) * dtype.itemsize
     values = getattr(message, member)
-    if type(values) is bytes:
+    if payload is not None:
+        if type(values) is not bytes and len(payload) % dtype.itemsize:
+            raise MessageMalformed("", f"{field} ends within an element")
+        payload = _canonical_bools(payload, field) if dtype is BOOL else payload
+    elif type(values) is bytes:
         payload = values
     elif public:
         payload = np.fromiter(values.values, dtype.numpy, len(values.values)).tobytes()  # without a list of objects in between

@@ -12,7 +12,7 @@ that can be rebuilt goes on with what is queued, and otherwise everything queued
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -24,7 +24,8 @@ from lossd_server.compute.batch import answer_empty
 from lossd_server.compute.device import Device, Results
 from lossd_server.errors import CallError, Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
 from lossd_server.queue.coalescer import Coalescer, Full
-from lossd_server.queue.submission import Submission
+from lossd_server.queue.submission import Entry, Submission
+from lossd_server.queue.time_slices import TimeSlices, Work
 
 # A batch whose estimated time is below this stays on the event loop: two thread switches and the fight for the interpreter
 # lock cost about as much (tests/bench/).
@@ -75,17 +76,22 @@ class Dispatcher:
         device: Device,
         observer: BatchObserver,
         *,
+        slices: TimeSlices | None = None,
         clock: Callable[[], float] = time.monotonic,
         stuck_batch_seconds: float = 60.0,
         on_device_lost: Callable[[bool], None] | None = None,
     ) -> None:
-        """A batch is given up after `stuck_batch_seconds`, or 20 times its estimate where that is more.
+        """Batches that are computed on the loop are steps of `slices`, which everything before the dispatcher shares.
+
+        A batch is given up after `stuck_batch_seconds`, or 20 times its estimate where that is more.
 
         `on_device_lost` is told, on the event loop, whether the device was rebuilt; if not, this dispatcher computes nothing more.
         """
         self._coalescer = coalescer
         self._device = device
         self._observer = observer
+        self.slices = slices or TimeSlices()
+        self._pumping = False
         self._clock = clock
         self._stuck_batch_seconds = stuck_batch_seconds
         self._on_device_lost = on_device_lost
@@ -97,7 +103,7 @@ class Dispatcher:
 
     def compute_now(self, call: Call, deadline: float | None) -> Outcome | None:
         """The outcome of a call that the queue would hand straight to the device, and that to this thread; None: submit it."""
-        if not self.idle or not self._device.is_cpu:
+        if not self.computes_now:
             return None
         started_at = self._clock()
         expired = deadline is not None and deadline <= started_at
@@ -111,24 +117,11 @@ class Dispatcher:
             return result
         return Success(result, Execution(0.0, compute_seconds, call.count, self._device.name))
 
-    def submit(
-        self,
-        submission: Submission,
-        calls: Sequence[tuple[int, Call]],
-        *,
-        deadline: float | None = None,
-        deadlines: Mapping[int, float] = {},
-        caller: str = "",
-    ) -> None:
-        """Queues calls; each will be settled in the submission under its index, perhaps before this returns.
-
-        `deadline` is on the dispatcher's clock: a call that has not started by then is never computed. `deadlines` holds
-        those of calls that have one of their own, by index.
-        """
+    def submit(self, submission: Submission, entries: Sequence[Entry]) -> None:
+        """Queues calls; each will be settled in the submission under its index, perhaps before this returns."""
         now = self._clock()
-        common_deadline = deadline
-        for index, call in calls:
-            deadline = deadlines.get(index, common_deadline)
+        for entry in entries:
+            index, call, deadline = entry.index, entry.call, entry.deadline
             if deadline is not None and deadline <= now:
                 submission.settle(index, DeadlineExceeded("the deadline had passed when the call arrived"))
             elif not call.values_count:
@@ -136,15 +129,15 @@ class Dispatcher:
             elif self._lost:
                 submission.settle(index, _device_unavailable())
             else:
-                self._enqueue(_Pending(submission, index, call, now), now, deadline, caller)
-        self._pump(now)
+                self._enqueue(_Pending(submission, index, call, now), now, deadline, entry.caller)
+        self._pump()
 
     def cancel(self, submission: Submission, index: int | None = None) -> None:
         """Takes the submission's queued calls out, or that of an index; they are settled as Cancelled. Calls being computed run on."""
         tickets = submission.tickets
         for ticket in list(tickets.values()) if index is None else [tickets.get(index)]:
             pending = None if ticket is None else ticket.item
-            if pending is not None and self._coalescer.cancel(tickets[pending.index]):
+            if ticket is not None and pending is not None and self._coalescer.cancel(ticket):
                 pending.submission.settle(pending.index, Cancelled("cancelled by the caller"))
 
     def abandon(self, error: Callable[[], CallError]) -> None:
@@ -152,7 +145,7 @@ class Dispatcher:
         while self._coalescer.queued_calls:
             for pending in self._coalescer.poll(-math.inf).batch:
                 pending.submission.settle(pending.index, error())
-        self._pump(self._clock())
+        self._pump()
 
     async def drained(self) -> None:
         """Until nothing is queued or being computed."""
@@ -166,6 +159,11 @@ class Dispatcher:
     def idle(self) -> bool:
         """Whether a call that came now would be computed at once."""
         return not self._running and not self._coalescer.queued_calls and not self._lost
+
+    @property
+    def computes_now(self) -> bool:
+        """Whether `compute_now` would compute a call that is cheap enough."""
+        return self._device.is_cpu and self.idle
 
     @property
     def queued_calls(self) -> int:
@@ -198,21 +196,33 @@ class Dispatcher:
         else:
             pending.submission.tickets[pending.index] = ticket
 
-    def _pump(self, now: float, reason: str = "idle") -> None:
+    def _pump(self, reason: str = "idle") -> None:
         """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""
-        while len(self._running) < self._device.slots and self._coalescer.queued_calls:
-            poll = self._coalescer.poll(now)
-            self._settle_expired(poll.expired)
-            if not poll.batch:
-                break
-            self._observer.batch_started(poll.limit or reason)
-            reason = "freed"
-            self._compute(poll.batch)
-            now = self._clock()
-        self._arm(now)
+        if self._coalescer.queued_calls and not self._pumping and len(self._running) < self._device.slots:
+            self._pumping = True
+            self.slices.start(self._start_batches(reason))
+        self._arm()
         if self._running or self._coalescer.queued_calls:
             self._idle.clear()
         else:
+            self._idle.set()
+
+    def _start_batches(self, reason: str) -> Work:
+        """A step is one batch, because small ones are computed on the loop."""
+        try:
+            while len(self._running) < self._device.slots and self._coalescer.queued_calls:
+                poll = self._coalescer.poll(self._clock())
+                self._settle_expired(poll.expired)
+                if not poll.batch:
+                    break
+                self._observer.batch_started(poll.limit or reason)
+                reason = "freed"
+                self._compute(poll.batch)
+                yield None
+        finally:
+            self._pumping = False
+        self._arm()
+        if not self._running and not self._coalescer.queued_calls:
             self._idle.set()
 
     def _compute(self, batch: list[_Pending]) -> None:
@@ -242,7 +252,7 @@ class Dispatcher:
             self._running.remove(running)
             running.overdue.cancel()
             self._settle(running.batch, results, running.started_at, ended_at)
-        self._pump(self._clock(), "freed")
+        self._pump("freed")
 
     def _lose(self) -> None:
         rebuilt = self._device.rebuild()
@@ -278,19 +288,18 @@ class Dispatcher:
         for pending in expired:
             pending.submission.settle(pending.index, DeadlineExceeded("the deadline passed in the queue; the call was not computed"))
 
-    def _arm(self, now: float) -> None:
+    def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         wake_at = self._coalescer.wake_at if self._coalescer.queued_calls else None
         if wake_at is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, wake_at - now), self._wake)
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, wake_at - self._clock()), self._wake)
 
     def _wake(self) -> None:
         self._timer = None
-        now = self._clock()
-        self._settle_expired(self._coalescer.expire(now))
-        self._pump(now)
+        self._settle_expired(self._coalescer.expire(self._clock()))
+        self._pump()
 
 
 def _device_unavailable() -> DeviceUnavailable:

@@ -3,28 +3,48 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from lossd_server.call import Outcome
+from lossd_server.call import Call, Outcome
+from lossd_server.log import unexpected
 from lossd_server.queue.coalescer import Ticket
 
 
+@dataclass(slots=True)
+class Entry:
+    """A call to submit under its index in the submission. A call that has not started by its deadline is never computed."""
+
+    index: int
+    call: Call
+    deadline: float | None = None  # on the dispatcher's clock
+    caller: str = ""
+
+
 class Submission:
-    """The calls of one message, and their outcomes by index. One future serves them all."""
+    """The calls of one message, by index. Each is settled once.
+
+    `on_outcome` is told of each outcome. Without it the outcomes are kept, for whoever awaits `wait`.
+    """
 
     def __init__(self, count: int, on_outcome: Callable[[int, Outcome], None] | None = None) -> None:
-        self.outcomes: list[Outcome | None] = [None] * count
+        self.outcomes: list[Outcome | None] = [] if on_outcome is not None else [None] * count
+        self.tickets: dict[int, Ticket[Any]] = {}  # of the calls in the queue
         self._remaining = count
         self._future: asyncio.Future[None] | None = None
         self._on_outcome = on_outcome
-        self.tickets: dict[int, Ticket[Any]] = {}  # of the calls in the queue
 
     def settle(self, index: int, outcome: Outcome) -> None:
-        """The call's one outcome."""
-        self.outcomes[index] = outcome
+        """The call's one outcome. Never raises, so that the outcomes of a batch's other calls are told too."""
         self._remaining -= 1
-        if self._on_outcome is not None:
-            self._on_outcome(index, outcome)
+        self.tickets.pop(index, None)
+        if self._on_outcome is None:
+            self.outcomes[index] = outcome
+        else:
+            try:
+                self._on_outcome(index, outcome)
+            except Exception as error:  # noqa: BLE001 - whoever is told of its own outcome must not lose those of others
+                unexpected("on_outcome", "", error)
         if not self._remaining and self._future is not None and not self._future.done():
             self._future.set_result(None)
 

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Request message -> Arguments. The schema says what a request holds; only set fields are visited."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
 from lossd import _twins
-from lossd_server.errors import MessageMalformed, ShapeMismatch
+from lossd_server.errors import MessageMalformed, ShapeMismatch, TooManyFields
 from lossd_server.losses.spec import Argument, Arguments, Flag, Group, Integer, Lengths, LossSpec, Real, Tensor
 from lossd_server.losses.tensor import Encoded, Unpacked, decode_tensor
-from lossd_server.requests import bounds
+from lossd_server.requests import bounds, protobuf, skeleton
 
 # Of a list of messages in a request. Each costs far more to read than its two bytes to send.
-_MAX_GROUPS = 1024
+_MAX_GROUPS: Final = 1024
+
+# Larger requests are not handed to the parser, which would copy them, but for what is left without their payloads.
+IN_ONE_PIECE_ABOVE_BYTES: Final = 4 << 20
 
 
 def parse(message_name: str, payload: Encoded) -> Any:
@@ -23,7 +26,30 @@ def parse(message_name: str, payload: Encoded) -> Any:
     try:
         return twin.FromString(payload)
     except DecodeError:
-        raise MessageMalformed("", f"the bytes are not a lossd.v1.{message_name}") from None
+        raise _malformed(message_name) from None
+
+
+def read(spec: LossSpec, message: Encoded) -> Arguments:
+    """The arguments of an encoded request. Raises MessageMalformed, TooManyFields, or InvalidArgument, naming the field."""
+    name = f"{spec.rpc}Request"
+    if len(message) <= bounds.ABOVE_BYTES:
+        return decode(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
+    bounds.check(message, _twins.twin(name).DESCRIPTOR)
+    try:
+        found = skeleton.without_payloads(_twins.twin(name).DESCRIPTOR, message)
+    except protobuf.Malformed:
+        raise _malformed(name) from None
+    if found is None:
+        if len(message) > IN_ONE_PIECE_ABOVE_BYTES:
+            raise TooManyFields(
+                "the request is large, and has a field twice, or values in several pieces: send each tensor's values packed in one piece",
+                limit=1,
+                actual=2,
+            )
+        return decode(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
+    thin, spans = found
+    view = memoryview(message)
+    return _read(spec.arguments, parse(name, thin), "", payloads={path: view[start:end] for path, (start, end) in spans.items()})
 
 
 def decode(spec: LossSpec, message: Any, public: Callable[[], Any] | None = None) -> Arguments:
@@ -34,23 +60,30 @@ def decode(spec: LossSpec, message: Any, public: Callable[[], Any] | None = None
     single elements of one field followed each other.
     """
     try:
-        return _read(spec.arguments, message, "", public=False)
+        return _read(spec.arguments, message, "")
     except Unpacked:
         pass
     try:
         whole = _twins.public(f"{spec.rpc}Request").FromString(message.SerializeToString()) if public is None else public()
     except DecodeError:
-        raise MessageMalformed("", f"the bytes are not a lossd.v1.{spec.rpc}Request") from None
+        raise _malformed(f"{spec.rpc}Request") from None
     return _read(spec.arguments, whole, "", public=True)
 
 
-def _read(known: "dict[str, Argument] | Any", message: Any, prefix: str, *, public: bool) -> Arguments:
+def _malformed(message_name: str) -> MessageMalformed:
+    return MessageMalformed("", f"the bytes are not a lossd.v1.{message_name}")
+
+
+def _read(
+    known: Mapping[str, Argument], message: Any, prefix: str, *, public: bool = False, payloads: Mapping[str, Encoded] = {}
+) -> Arguments:
+    """`payloads`: those that were left out of the message, by path."""
     arguments = Arguments()
     for field, value in message.ListFields():
         name = field.name
         argument = known.get(name)
         if type(argument) is Tensor:
-            arguments[name] = decode_tensor(value, prefix + name, public=public)
+            arguments[name] = decode_tensor(value, prefix + name, public=public, payload=payloads.get(prefix + name))
         elif type(argument) is Lengths:
             arguments[name] = value  # not a tuple: it would take five times as much
         elif type(argument) is Group:
@@ -58,10 +91,11 @@ def _read(known: "dict[str, Argument] | Any", message: Any, prefix: str, *, publ
                 if len(value) > _MAX_GROUPS:
                     raise ShapeMismatch(prefix + name, f"has {len(value)} entries; at most {_MAX_GROUPS} are supported")
                 arguments[name] = [
-                    _read(argument.arguments, item, f"{prefix}{name}[{index}].", public=public) for index, item in enumerate(value)
+                    _read(argument.arguments, item, f"{prefix}{name}[{index}].", public=public, payloads=payloads)
+                    for index, item in enumerate(value)
                 ]
             else:
-                arguments[name] = _read(argument.arguments, value, f"{prefix}{name}.", public=public)
+                arguments[name] = _read(argument.arguments, value, f"{prefix}{name}.", public=public, payloads=payloads)
         else:
             # 0.0 and -0.0 are equal, so that calls with either meet in a batch: they are the same here.
             arguments[name] = value + 0.0 if type(value) is float else value

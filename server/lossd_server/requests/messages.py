@@ -1,47 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of many calls, taken apart. Shared by ScoreBatch, ScoreStream and Evaluate.
 
-In the messages that are read here every LossCall is bytes (lossd._twins.records), so a call that is malformed is its own error
-and leaves the others whole.
+Every LossCall stays bytes, so a call that is malformed is its own error and leaves the others whole.
 """
 
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
 
 from lossd import _twins
-from lossd.v1 import evaluation_service_pb2
 from lossd_server.call import CALL_OVERHEAD_BYTES
-from lossd_server.errors import CallError, MessageMalformed, TooManyCalls
+from lossd_server.errors import CallError, MessageMalformed, TooManyCalls, TooManyFields
 from lossd_server.losses.tensor import Encoded
-from lossd_server.requests import bounds
+from lossd_server.requests import bounds, protobuf
 
 # The most calls of one message.
 MAX_CALLS: Final = 1 << 14
 
-# What a call takes besides its tensors, from its arrival to its answer.
-CALL_BYTES: Final = CALL_OVERHEAD_BYTES
+# Of the calls of a message, so many are being read, queued or computed at a time.
+_CALLS_AT_A_TIME: Final = 512
 
 # More than a LossOutcome takes whose response has no values, its length included.
 OUTCOME_BYTES: Final = 256
 
-_CANCELLED_IDS: Final = evaluation_service_pb2.ScoreStreamRequest.CANCELLED_IDS_FIELD_NUMBER
+# Larger messages are taken apart call by call: the parser would copy them whole at once.
+_PARSE_UP_TO_BYTES: Final = 256 << 10
 
-# Calls and cancellations in messages up to here are counted after parsing: an empty call is 2 bytes long and takes some 60 when
-# it is parsed, and an id one and 8.
-_COUNT_ABOVE_BYTES: Final = 1 << 20
+_CALLS_IN_A_STEP: Final = 256
+
+_CALLS, _CANCELLED_IDS = 1, 2  # of every message of many calls; of ScoreStreamRequest
 
 
-def parse_many(message_name: str, message: Encoded) -> Any:
-    """The message, its LossCalls as bytes. Raises MessageMalformed or TooManyCalls."""
-    if len(message) > _COUNT_ABOVE_BYTES:
-        _check_counts_unparsed(message)
-    try:
-        parsed = _twins.records(message_name).FromString(message)
-    except DecodeError:
-        raise MessageMalformed("", f"the bytes are not a lossd.v1.{message_name}") from None
-    _check_counts(len(parsed.calls), len(getattr(parsed, "cancelled_ids", ())))
-    return parsed
+@dataclass(slots=True)
+class Apart:
+    """A message of many calls. `around` has the fields that stand beside each call, by name; None for an optional one that is not set."""
+
+    calls: list[Encoded]
+    around: dict[str, list[Any]]
+    cancelled_ids: Sequence[int] = ()
+
+
+def split(message_name: str, message: Encoded, *around: str) -> Generator[None, None, Apart]:
+    """The calls of a message, each as bytes or a view of the message, and these fields that stand around each.
+
+    Raises MessageMalformed, TooManyCalls or TooManyFields.
+    """
+    record = _twins.records(message_name)
+    apart = Apart([], {name: [] for name in around})
+    if len(message) > _PARSE_UP_TO_BYTES:
+        yield from _split(record, message, apart)
+        return apart
+    parsed = _parse(record, message)
+    apart.cancelled_ids = getattr(parsed, "cancelled_ids", ())
+    _check_counts(len(parsed.calls), len(apart.cancelled_ids))
+    if not around:
+        apart.calls = list(parsed.calls)
+    for position, envelope in enumerate(parsed.calls if around else ()):
+        _add(apart, envelope, envelope.call)
+        if not (position + 1) % _CALLS_IN_A_STEP:
+            yield
+    return apart
+
+
+def overhead_bytes(calls: int) -> int:
+    """What the calls of a message take besides the message, from its arrival to its answer."""
+    return CALL_OVERHEAD_BYTES * min(calls, _CALLS_AT_A_TIME) + OUTCOME_BYTES * calls
 
 
 def bare(error: CallError) -> CallError:
@@ -53,20 +79,78 @@ def bare(error: CallError) -> CallError:
 # Implementation details follow.
 
 
+def _parse(record: Any, message: Encoded) -> Any:
+    try:
+        return record.FromString(message)
+    except DecodeError:
+        raise _malformed(record) from None
+
+
+def _add(apart: Apart, envelope: Any, call: Encoded) -> None:
+    apart.calls.append(call)
+    for name, values in apart.around.items():
+        is_set = not _has_presence(envelope, name) or envelope.HasField(name)
+        values.append(getattr(envelope, name) if is_set else None)
+
+
+def _has_presence(envelope: Any, name: str) -> bool:
+    has_presence: bool = envelope.DESCRIPTOR.fields_by_name[name].has_presence
+    return has_presence
+
+
+def _split(record: Any, message: Encoded, apart: Apart) -> Generator[None, None, None]:
+    view = memoryview(message)
+    envelope_type = record.DESCRIPTOR.fields_by_number[_CALLS].message_type
+    envelope = None if envelope_type is None else message_factory.GetMessageClass(envelope_type)
+    cancellations: list[bytes] = []
+    cancelled = 0
+    try:
+        for position, found in enumerate(protobuf.fields(message, 0, len(message))):
+            content = view[found.start : found.stop]
+            if found.number == _CALLS and found.kind == protobuf.LENGTH:
+                if envelope is None:
+                    apart.calls.append(content)
+                else:
+                    _add(apart, *_envelope(envelope, content))
+            elif found.number == _CANCELLED_IDS and "cancelled_ids" in record.DESCRIPTOR.fields_by_name:
+                cancelled += bounds.integers(message, found.start, found.stop) if found.kind == protobuf.LENGTH else found.elements
+                cancellations.append(bytes(view[found.begin : found.stop]))
+            _check_counts(len(apart.calls), cancelled)
+            if position - len(apart.calls) > MAX_CALLS:
+                text = f"the message has more than {MAX_CALLS} fields that are no calls"
+                raise TooManyFields(text, limit=MAX_CALLS, actual=MAX_CALLS + 1)
+            if not position % _CALLS_IN_A_STEP:
+                yield
+    except protobuf.Malformed:
+        raise _malformed(record) from None
+    if cancellations:
+        apart.cancelled_ids = _parse(record, b"".join(cancellations)).cancelled_ids
+
+
+def _envelope(envelope: Any, view: memoryview) -> tuple[Any, Encoded]:
+    """What stands around a call, and the call itself. A large one is not parsed, and not copied."""
+    if len(view) <= _PARSE_UP_TO_BYTES:
+        parsed = _parse(envelope, view)
+        return parsed, parsed.call
+    number = envelope.DESCRIPTOR.fields_by_name["call"].number
+    calls: list[memoryview] = []
+    around: list[bytes] = []
+    for found in protobuf.fields(view, 0, len(view)):
+        if found.number == number and found.kind == protobuf.LENGTH:
+            calls.append(view[found.start : found.stop])
+        elif len(around) < _CALLS_IN_A_STEP:
+            around.append(bytes(view[found.begin : found.stop]))
+    if len(calls) != 1:
+        raise _malformed(envelope)
+    return _parse(envelope, b"".join(around)), calls[0]
+
+
+def _malformed(record: Any) -> MessageMalformed:
+    return MessageMalformed("", f"the bytes are not a lossd.v1.{record.DESCRIPTOR.name}")
+
+
 def _check_counts(calls: int, cancelled: int) -> None:
     if calls > MAX_CALLS:
         raise TooManyCalls(f"a message holds at most {MAX_CALLS} calls: send more messages", limit=MAX_CALLS, actual=calls)
     if cancelled > MAX_CALLS:
         raise TooManyCalls(f"a message cancels at most {MAX_CALLS} calls: send more messages", limit=MAX_CALLS, actual=cancelled)
-
-
-def _check_counts_unparsed(message: Encoded) -> None:
-    calls = cancelled = 0
-    for number, elements, start, end in bounds.fields(message, 0, len(message)):
-        if number == _CANCELLED_IDS:
-            cancelled += elements or bounds.integers(message, start, end)
-        else:
-            calls += 1
-        if calls > MAX_CALLS or cancelled > MAX_CALLS:
-            break
-    _check_counts(calls, cancelled)

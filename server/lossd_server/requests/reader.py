@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoded requests -> validated calls: parse, decode and validate, or recognise the structure of an earlier request."""
+"""Encoded requests -> validated calls: parse, decode and validate, or recognise the template of an earlier request."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -14,7 +15,7 @@ from lossd_server.log import unexpected
 from lossd_server.losses import LOSSES
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
-from lossd_server.requests.decode import decode, parse
+from lossd_server.requests import bounds, decode, protobuf
 from lossd_server.requests.templates import Templates
 from lossd_server.requests.validate import RequestLimits, validate
 
@@ -37,66 +38,84 @@ class Reader:
 
     def __init__(self, limits: RequestLimits) -> None:
         self._limits = limits
-        self._structures = Templates()
+        self._templates = Templates()
 
     def read(self, spec: LossSpec, message: Encoded) -> Call:
         """The call of an encoded request. Raises CallError."""
-        structure = self._structures.find(spec.rpc, message)
-        call = None if structure is None else structure.call(message)
+        template = self._templates.find(spec.rpc, message)
+        call = None if template is None else template.call(message)
         if call is None:
             arguments, call = self._validate(spec, message)
-            if structure is None:
-                self._structures.learn(spec.rpc, _REQUESTS[spec.rpc], "", message, arguments, call)
+            if template is None:
+                self._templates.learn(spec.rpc, _REQUESTS[spec.rpc], "", message, arguments, call)
         return call
 
     def read_call(self, message: Encoded, caller: str = "") -> Call:
         """The call of an encoded LossCall. Raises CallError, as the unary method would, and nothing else."""
-        structure = self._structures.find(None, message)
-        call = None if structure is None else structure.call(message)
+        template = self._templates.find(None, message)
+        call = None if template is None else template.call(message)
         if call is None:
-            try:
-                envelope = _twins.envelope("LossCall").FromString(message)
-            except DecodeError:
-                raise MessageMalformed("", "the bytes are not a lossd.v1.LossCall") from None
-            member = envelope.WhichOneof("request")
-            if member is None:
-                raise TensorMissing("request", "is required: the request of one of the losses that this server has")
+            member, request = _request_of(message)
             spec = _SPECS[member]
             try:
-                arguments, call = self._validate(spec, getattr(envelope, member))
+                arguments, call = self._validate(spec, request)
             except CallError:
                 raise
             except Exception as error:  # noqa: BLE001 - it must not be the end of the calls beside it
                 raise unexpected(spec.rpc, caller, error) from None
-            if structure is None:
-                self._structures.learn(None, _LOSS_CALL, f"{member}.", message, arguments, call)
+            if template is None:
+                self._templates.learn(None, _LOSS_CALL, f"{member}.", message, arguments, call)
         return call
 
-    def read_together(self, messages: Sequence[Encoded], spec: LossSpec | None = None) -> Iterator[tuple[list[int], Call]]:
+    def read_together(
+        self, messages: Sequence[Encoded], indices: Sequence[int], spec: LossSpec | None = None
+    ) -> Iterator[tuple[list[int], Call]]:
         """Those of the encoded LossCalls, or requests of a loss, that can be read as one, in one call each time, with their indices.
 
         A message that is not among them has to be read by itself, if only to find out what is wrong with it.
         """
         kind = None if spec is None else spec.rpc
         by_length: dict[int, list[int]] = {}
-        for index, message in enumerate(messages):
-            by_length.setdefault(len(message), []).append(index)
-        for length, indices in by_length.items():
-            most = max(1, min(_MAX_TOGETHER, _MAX_TOGETHER_BYTES // max(1, length)))
-            for structure in self._structures.of_length(kind, length):
+        for index in indices:
+            by_length.setdefault(len(messages[index]), []).append(index)
+        for length, rest in by_length.items():
+            most = min(_MAX_TOGETHER, _MAX_TOGETHER_BYTES // max(1, length))
+            for template in self._templates.of_length(kind, length):
+                if len(rest) < 2 or most < 2 or template.unreduced:
+                    continue
                 left: list[int] = []
-                for start in range(0, 0 if structure.unreduced else len(indices), most):
-                    chosen = indices[start : start + most]
-                    matching, call = structure.calls([messages[index] for index in chosen])
-                    found = [index for index, matches in zip(chosen, matching, strict=True) if matches]
+                for start in range(0, len(rest), most):
+                    chosen = rest[start : start + most]
+                    matching, call = template.calls([messages[index] for index in chosen])
                     if call is not None:
-                        yield found, call
-                    left += [index for index, matches in zip(chosen, matching, strict=True) if not matches]
-                indices = indices if structure.unreduced else left
+                        yield [index for index, matches in zip(chosen, matching, strict=True) if matches], call
+                        left += [index for index, matches in zip(chosen, matching, strict=True) if not matches]
+                    else:
+                        left += chosen
+                rest = left
 
     # Implementation details follow.
 
     def _validate(self, spec: LossSpec, message: Encoded) -> tuple[Any, Call]:
-        name = f"{spec.rpc}Request"
-        arguments = decode(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
+        arguments = decode.read(spec, message)
         return arguments, validate(spec, arguments, self._limits)
+
+
+def _request_of(message: Encoded) -> tuple[str, Encoded]:
+    """The member of an encoded LossCall that is set, and its request, encoded. Raises CallError."""
+    if len(message) > bounds.ABOVE_BYTES:
+        with suppress(protobuf.Malformed, ValueError):
+            (found,) = protobuf.fields(message, 0, len(message))
+            member = _LOSS_CALL.fields_by_number.get(found.number)
+            if member is not None and found.kind == protobuf.LENGTH:
+                return member.name, memoryview(message)[found.start : found.stop]
+        if len(message) > decode.IN_ONE_PIECE_ABOVE_BYTES:
+            raise MessageMalformed("", "the bytes are not a lossd.v1.LossCall with one request")
+    try:
+        envelope = _twins.envelope("LossCall").FromString(message)
+    except DecodeError:
+        raise MessageMalformed("", "the bytes are not a lossd.v1.LossCall") from None
+    member_name = envelope.WhichOneof("request")
+    if member_name is None:
+        raise TensorMissing("request", "is required: the request of one of the losses that this server has")
+    return member_name, getattr(envelope, member_name)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from lossd_server.losses.tensor import Encoded
+from lossd_server.requests import protobuf
 
 # Skeletons are tags and shapes: tens of bytes. A longer one is a message that is not worth remembering.
 _MAX_SKELETON_BYTES = 4096
@@ -26,12 +27,12 @@ class Skeleton(NamedTuple):
     """The bytes of a message outside its payloads."""
 
     length: int
-    skeleton: tuple[tuple[slice, bytes], ...]
+    fixed: tuple[tuple[slice, bytes], ...]
 
     def matches(self, message: Encoded) -> bool:
         """Whether the message, whose length must be `length`, differs in payloads only."""
-        for where, fixed in self.skeleton:  # noqa: SIM110 - half the time of all()
-            if message[where] != fixed:
+        for where, content in self.fixed:  # noqa: SIM110 - half the time of all()
+            if message[where] != content:
                 return False
         return True
 
@@ -39,8 +40,8 @@ class Skeleton(NamedTuple):
 def payload_spans(descriptor: Any, message: Encoded) -> dict[str, Span] | None:
     """The payloads of the tensors in an encoded message, by path, as "input" or "tail[0].output".
 
-    `descriptor` is that of the message's twin, which must have parsed it. None where the structure does not follow from the
-    skeleton: where payloads come in several chunks, unpacked or as bool (whose bytes can be invalid), and where a field occurs
+    `descriptor` is that of the message's twin, which must have parsed it. None when the structure does not follow from the
+    skeleton: payloads that come in several chunks, unpacked or as bool (whose bytes can be invalid), and fields that occur
     twice, which protobuf merges.
     """
     spans: dict[str, Span] = {}
@@ -55,7 +56,7 @@ def payload_spans(descriptor: Any, message: Encoded) -> dict[str, Span] | None:
 
 
 def skeleton_of(message: Encoded, free: list[Span]) -> Skeleton | None:
-    """The layout of the messages that differ from this one in the free payloads only. None where too much is left."""
+    """What the messages have in common that differ from this one in the free payloads only. None when too much is left."""
     skeleton, position = [], 0
     for start, end in [*sorted(free), Span(len(message), len(message))]:
         skeleton.append((slice(position, start), bytes(message[position:start])))
@@ -63,6 +64,19 @@ def skeleton_of(message: Encoded, free: list[Span]) -> Skeleton | None:
     if sum([len(fixed) for _, fixed in skeleton]) > _MAX_SKELETON_BYTES:
         return None
     return Skeleton(len(message), tuple(skeleton))
+
+
+def without_payloads(descriptor: Any, message: Encoded) -> tuple[bytes, dict[str, Span]] | None:
+    """A large message with its payloads left out, and where they lie: what has to be parsed is then small.
+
+    `descriptor` is that of the message's twin. None where a payload does not come in one piece. Raises protobuf.Malformed.
+    """
+    payloads: dict[str, Span] = {}
+    try:
+        thin = _without_payloads(descriptor, message, 0, len(message), "", payloads)
+    except _Irregular:
+        return None
+    return thin, payloads
 
 
 # Implementation details follow.
@@ -73,49 +87,60 @@ class _Irregular(Exception):  # noqa: N818 - a signal, not a failure
 
 
 def _payloads(descriptor: Any, message: Encoded, position: int, end: int, path: str) -> Iterator[tuple[str, Span]]:
-    """The payloads in message[position:end], which is valid protobuf of this type."""
-    seen: dict[int, int] = {}
-    while position < end:
-        tag, position = _varint(message, position)
-        number, wire_type = tag >> 3, tag & 7
-        if wire_type == 0:
-            _, position = _varint(message, position)
-        elif wire_type == 1:
-            position += 8
-        elif wire_type == 5:
-            position += 4
-        elif wire_type == 2:
-            length, position = _varint(message, position)
-            field = descriptor.fields_by_number.get(number)
-            if field is not None:
-                index = seen.get(number, 0)
-                seen[number] = index + 1
-                yield from _field(field, message, position, position + length, path, index)
-            position += length
+    """The payloads in message[position:end]."""
+    for field, inner_path, found in _known_fields(descriptor, message, position, end, path):
+        if field.type == field.TYPE_BYTES:
+            yield path, Span(found.start, found.stop)
+        elif field.name == "bool_values":
+            raise _Irregular
         else:
+            yield from _payloads(field.message_type, message, found.start, found.stop, inner_path)
+
+
+def _without_payloads(descriptor: Any, message: Encoded, position: int, end: int, path: str, payloads: dict[str, Span]) -> bytes:
+    parts: list[bytes] = []
+    for field, inner_path, found in _known_fields(descriptor, message, position, end, path, others=parts):
+        if field.type == field.TYPE_BYTES:
+            if path in payloads:
+                raise _Irregular
+            payloads[path] = Span(found.start, found.stop)
+            content = b""
+            if field.is_repeated:
+                continue
+        else:
+            content = _without_payloads(field.message_type, message, found.start, found.stop, inner_path, payloads)
+        parts += (protobuf.encoded_varint(found.number << 3 | protobuf.LENGTH), protobuf.encoded_varint(len(content)), content)
+    return b"".join(parts)
+
+
+def _known_fields(
+    descriptor: Any, message: Encoded, position: int, end: int, path: str, others: list[bytes] | None = None
+) -> Iterator[tuple[Any, str, protobuf.Field]]:
+    """The payloads, and the messages in which payloads may lie, with their paths: those of messages with a dot at their end.
+
+    The bytes of all other fields go to `others`. Raises _Irregular for groups, for elements that are not packed, and for messages
+    that protobuf would merge.
+    """
+    seen: dict[int, int] = {}
+    for found in protobuf.fields(message, position, end):
+        field = descriptor.fields_by_number.get(found.number)
+        if found.kind in (protobuf.START_GROUP, protobuf.END_GROUP):
             raise _Irregular
-
-
-def _field(field: Any, message: Encoded, start: int, end: int, path: str, index: int) -> Iterator[tuple[str, Span]]:
-    """`path` is that of the message around it, with a dot at its end, or of the tensor whose values these are."""
-    if field.type == field.TYPE_BYTES:
-        yield path, Span(start, end)
-    elif field.type == field.TYPE_MESSAGE:
-        in_tensor = field.containing_type.name == "Tensor"
-        if (in_tensor and field.name == "bool_values") or (index and not field.is_repeated):
-            raise _Irregular
-        if not in_tensor:
-            path += f"{field.name}[{index}]" if field.is_repeated else field.name
-            path += "" if field.message_type.name == "Tensor" else "."
-        yield from _payloads(field.message_type, message, start, end, path)
-
-
-def _varint(message: Encoded, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
+        if field is not None and found.kind != protobuf.LENGTH:
+            if field.type == field.TYPE_BYTES:  # elements that are not packed
+                raise _Irregular
+            field = None
+        if field is None or field.type not in (field.TYPE_BYTES, field.TYPE_MESSAGE):
+            if others is not None:
+                others.append(bytes(message[found.begin : found.stop]))
+            continue
+        inner_path = path
+        if field.type == field.TYPE_MESSAGE:
+            index = seen.get(found.number, 0)
+            seen[found.number] = index + 1
+            if index and not field.is_repeated:
+                raise _Irregular
+            if field.containing_type.name != "Tensor":
+                inner_path += f"{field.name}[{index}]" if field.is_repeated else field.name
+                inner_path += "" if field.message_type.name == "Tensor" else "."
+        yield field, inner_path, found

@@ -2,7 +2,7 @@
 """What requests of equal structure have in common, remembered: their calls are made from payloads alone.
 
 Services send the same shapes again and again. A request whose bytes outside the payloads are those of an earlier one (see
-layout.py) has the same fields, shapes, options and shared tensors, so everything that was parsed, checked and worked out for
+skeleton.py) has the same fields, shapes, options and shared tensors, so everything that was parsed, checked and worked out for
 that one holds for it too. Only the values are looked at anew.
 """
 
@@ -21,7 +21,7 @@ from lossd_server.requests.skeleton import Skeleton, payload_spans, skeleton_of
 # Payloads of longer messages are not copied, but looked at where they are.
 _COPY_BELOW_BYTES = 16 << 10
 
-_MAX_STRUCTURES = 2048
+_MAX_TEMPLATES = 2048
 _MAX_OF_ONE_LENGTH = 4
 
 
@@ -37,8 +37,8 @@ class _Column(NamedTuple):
 class Template:
     """A call without its payloads."""
 
-    def __init__(self, layout: Skeleton, columns: Sequence[_Column], arguments: Arguments, call: Call) -> None:
-        self.layout = layout
+    def __init__(self, skeleton: Skeleton, columns: Sequence[_Column], arguments: Arguments, call: Call) -> None:
+        self.skeleton = skeleton
         self._columns = columns
         self._call = call
         self._inspect = call.spec.inspect
@@ -52,15 +52,15 @@ class Template:
         return self._call.reduction == NONE
 
     def call(self, message: Encoded) -> Call | None:
-        """The call of a message that matches the layout. None where its values are wrong."""
+        """The call of a message that matches the skeleton. None where its values are wrong."""
         source = message if len(message) < _COPY_BELOW_BYTES else memoryview(message)
         return self._make({name: Array(dtype, shape, source[where]) for name, dtype, shape, where in self._columns}, 1)
 
     def calls(self, messages: Sequence[Encoded]) -> tuple[list[bool], Call | None]:
-        """Which of several messages, all of the layout's length, match it, and those as one call. None where a value is wrong."""
-        whole = np.frombuffer(b"".join(messages), np.uint8).reshape(len(messages), self.layout.length)
+        """Which of several messages, all of the skeleton's length, match it, and those as one call. None where a value is wrong."""
+        whole = np.frombuffer(b"".join(messages), np.uint8).reshape(len(messages), self.skeleton.length)
         matching = np.ones(len(messages), bool)
-        for where, fixed in self.layout.skeleton:
+        for where, fixed in self.skeleton.fixed:
             matching &= (whole[:, where] == np.frombuffer(fixed, np.uint8)).all(1)
         if not matching.all():
             whole = whole[matching]
@@ -111,9 +111,9 @@ class Templates:
 
     def find(self, kind: Hashable, message: Encoded) -> Template | None:
         """The structure that the message matches."""
-        for structure in self._known.get((kind, len(message)), ()):
-            if structure.layout.matches(message):
-                return structure
+        for template in self._known.get((kind, len(message)), ()):
+            if template.skeleton.matches(message):
+                return template
         return None
 
     def of_length(self, kind: Hashable, length: int) -> Sequence[Template]:
@@ -126,19 +126,19 @@ class Templates:
         if key not in self._known and key not in self._seen:
             _put(self._seen, key, None)
             return
-        structure = _structure(descriptor, prefix, message, arguments, call)
-        if structure is not None:
+        template = _template(descriptor, prefix, message, arguments, call)
+        if template is not None:
             self._seen.pop(key, None)
-            _put(self._known, key, [structure, *self._known.get(key, ())][:_MAX_OF_ONE_LENGTH])
+            _put(self._known, key, [template, *self._known.get(key, ())][:_MAX_OF_ONE_LENGTH])
 
 
 def _put(known: dict[Any, Any], key: Hashable, value: Any) -> None:
-    if len(known) >= _MAX_STRUCTURES:
+    if len(known) >= _MAX_TEMPLATES:
         del known[next(iter(known))]
     known[key] = value
 
 
-def _structure(descriptor: Any, prefix: str, message: Encoded, arguments: Arguments, call: Call) -> Template | None:
+def _template(descriptor: Any, prefix: str, message: Encoded, arguments: Arguments, call: Call) -> Template | None:
     """None where the request cannot stand for others."""
     spec, arrangement = call.spec, call.arrangement
     if not spec.arranged_by_shape or spec.coalescing is Coalescing.ALONE or not call.values_count:
@@ -152,7 +152,7 @@ def _structure(descriptor: Any, prefix: str, message: Encoded, arguments: Argume
             return None
         columns.append(_Column(name, column.dtype, column.shape, slice(*span)))
         free.append(span)
-    layout = skeleton_of(message, free)
-    if layout is None:
+    skeleton = skeleton_of(message, free)
+    if skeleton is None:
         return None
-    return Template(layout, columns, arguments, replace(call, arrangement=replace(arrangement, columns={})))
+    return Template(skeleton, columns, arguments, replace(call, arrangement=replace(arrangement, columns={})))

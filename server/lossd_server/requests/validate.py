@@ -31,6 +31,9 @@ from lossd_server.losses.tensor import FLOAT64, Array
 _FLOAT32_MAX = 3.4028234663852886e38
 _DIGEST_ABOVE = 64  # bytes; shorter per-class tensors are their own digest
 
+# Calls with larger per-class tensors share no batch, which has room for a few only. To read such a tensor once more costs more.
+_DIGEST_UP_TO_BYTES = 2 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
@@ -168,11 +171,13 @@ def _check_size(
 
 
 def _key(spec: LossSpec, arrangement: Arrangement, params: dict[str, Any], double: bool) -> Hashable:
-    if spec.coalescing is Coalescing.ALONE:
+    shared = arrangement.shared
+    if spec.coalescing is Coalescing.ALONE or any(len(array.payload) > _DIGEST_UP_TO_BYTES for array in shared.values()):
         return object()
-    columns = tuple([(name, array.dtype.name, array.shape[1:]) for name, array in arrangement.columns.items()])
-    shared = tuple([(name, array.dtype.name, array.shape, _digest(array.payload)) for name, array in arrangement.shared.items()])
-    return (spec.rpc, double, columns, tuple(params.values()), shared, arrangement.affinity)
+    columns = [(name, array.dtype.name, array.shape[1:]) for name, array in arrangement.columns.items()]
+    constants = [(name, array.dtype.name, array.shape, _digest(array.payload)) for name, array in shared.items()]
+    # As text: the hashes of numbers are known, so that thousands of keys with one hash could be sent; those of text are secret.
+    return repr((spec.rpc, double, columns, tuple(params.values()), constants, arrangement.affinity))
 
 
 def _digest(payload: bytes | memoryview) -> bytes:

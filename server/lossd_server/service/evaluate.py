@@ -8,17 +8,19 @@ What a busy server would refuse of a unary call waits here instead: a stream has
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Generator, Sequence
 from typing import Final
 
 from lossd import _twins
 from lossd._statistics import ExactSum
 from lossd.v1 import options_pb2
-from lossd_server.admission import Hold, when_there_is_room
+from lossd_server.admission import Hold
 from lossd_server.call import NONE, SUM, Answer, Call, Outcome, Statistics
 from lossd_server.compute import reduce
 from lossd_server.errors import (
     CallError,
+    Cancelled,
+    InFlightFull,
     InvalidArgument,
     QueueFull,
     ReductionUnsupported,
@@ -27,10 +29,10 @@ from lossd_server.errors import (
     ValueOutOfRange,
 )
 from lossd_server.queue.dispatcher import Dispatcher
-from lossd_server.queue.submission import Submission
-from lossd_server.requests.messages import CALL_BYTES, bare, parse_many
+from lossd_server.queue.submission import Entry
+from lossd_server.requests.messages import Apart, bare, overhead_bytes, split
 from lossd_server.service.scoring import Service, shutting_down
-from lossd_server.service.streams import Message, MessageStream, Read
+from lossd_server.service.streams import MessageStream, Read, StreamRequests
 
 MAX_SERIES: Final = 10_000
 MAX_NAME_BYTES: Final = 256
@@ -78,13 +80,22 @@ class Series:
 class Evaluation(MessageStream):
     """One RPC. The first bad call ends it."""
 
-    def __init__(self, service: Service, dispatcher: Dispatcher, *, deadline: float | None, caller: str) -> None:
+    def __init__(
+        self,
+        service: Service,
+        dispatcher: Dispatcher,
+        under_way: set[StreamRequests],
+        *,
+        deadline: float | None,
+        caller: str,
+    ) -> None:
+        """`under_way`: the messages of all evaluations that have room and are not completed."""
         super().__init__(service, dispatcher, deadline=deadline, caller=caller)
+        self._under_way = under_way
         self._series: dict[str, Series] = {}
         self._state: Hold | None = None
         self._error: CallError | None = None
         self._received = 0
-        self._retries: set[asyncio.TimerHandle] = set()
 
     async def run(self, read: Read) -> bytes:
         """The EvaluateResponse, once every message was received and every call computed. Raises CallError."""
@@ -95,7 +106,7 @@ class Evaluation(MessageStream):
                 raise self._error
             if self._at_end:
                 if not self._messages:
-                    return self._encode()
+                    return await self._slices.finish(self._encode(), self._caller)
             elif self._service.draining:
                 raise shutting_down()
             await self._wait()
@@ -103,8 +114,6 @@ class Evaluation(MessageStream):
     def close(self) -> None:
         """As MessageStream.close."""
         super().close()
-        for retry in self._retries:
-            retry.cancel()
         if self._state is not None:
             self._state.release()
 
@@ -112,35 +121,44 @@ class Evaluation(MessageStream):
 
     async def _receive(self, message: bytes) -> None:
         position, self._received = self._received, self._received + 1
-        hold = await self._service.admit_when_there_is_room(len(message), self._caller)
-        batch = Message(hold, len(message), Submission(0), 0)
-        self._keep(batch)
-        envelopes = parse_many("EvaluateRequest", message).calls
-        call_bytes = CALL_BYTES * len(envelopes)
-        await when_there_is_room(lambda: hold.grow(call_bytes))
-        self._add(batch, call_bytes)
-        calls: list[tuple[int, Call]] = []
-        series: list[Series] = []
-        known = len(self._series)
-        for index, envelope in enumerate(envelopes):
-            try:
-                call = self._service.reader.read_call(envelope.call, self._caller)
-                series.append(self._find(envelope.series, call))
-            except CallError as error:
-                raise _located(error, position, index) from None
-            calls.append((index, call))
-        if len(self._series) > known:
-            state, state_bytes = self._state, _SERIES_BYTES * (len(self._series) - known)
-            assert state is not None
-            await when_there_is_room(lambda: state.grow(state_bytes))
-        batch.remaining = len(calls)
-        if calls:
-            self._submit(batch, position, series, calls)
+        apart = await self._slices.finish(split("EvaluateRequest", message, "series"), self._caller)
+        new = set(apart.around["series"]) - self._series.keys()
+        if len(self._series) + len(new) > MAX_SERIES:
+            error = TooManySeries(f"an evaluation has at most {MAX_SERIES} series: use several", limit=MAX_SERIES, actual=MAX_SERIES + 1)
+            error.metadata["message_index"] = str(position)
+            raise error
+        nbytes = len(message) + overhead_bytes(len(apart.calls))
+        hold = await self._admit(nbytes + _SERIES_BYTES * len(new))
+        assert self._state is not None
+        self._state.take_over(hold, _SERIES_BYTES * len(new))
+        calls = _Calls(self, position, apart, hold, nbytes)
+        self._keep(calls)
+        self._under_way.add(calls)
+        if apart.calls:
+            self._service.start(calls)
         else:
-            self._let_go(batch)
+            self._let_go(calls)
+
+    async def _admit(self, nbytes: int) -> Hold:
+        """All the room that a message needs, in one step, so that no two streams wait for what each other holds.
+
+        A message waits while others are under way, of which the budget then is full. When none is, nothing that waits here would
+        ever make room: one message goes ahead, so that all complete, one by one if need be.
+        """
+        while True:
+            try:
+                return self._service.admit(nbytes, self._caller)
+            except InFlightFull as full:
+                if not self._under_way:
+                    return self._service.hold(nbytes, self._caller)
+                await asyncio.sleep(full.retry_after_seconds)
+
+    def _let_go(self, message: StreamRequests) -> None:
+        self._under_way.discard(message)
+        super()._let_go(message)
 
     def _find(self, name: str, call: Call) -> Series:
-        """The series of a call, a new one where there is none. Raises CallError where the call does not belong to it."""
+        """The series of a call, a new one if there is none. Raises CallError if the call does not belong to it."""
         if call.reduction == NONE:
             raise ReductionUnsupported("reduction", "REDUCTION_NONE has no value over a series; use MEAN, SUM or BATCH_MEAN")
         series = self._series.get(name)
@@ -148,64 +166,101 @@ class Evaluation(MessageStream):
             nbytes = len(name.encode())
             if nbytes > MAX_NAME_BYTES:
                 raise ValueOutOfRange("series", f"has {nbytes} bytes; at most {MAX_NAME_BYTES} are allowed")
-            if len(self._series) == MAX_SERIES:
-                raise TooManySeries(f"an evaluation has at most {MAX_SERIES} series: use several", limit=MAX_SERIES, actual=MAX_SERIES + 1)
             series = self._series[name] = Series(call.spec.rpc, call.reduction)
         elif series.loss != call.spec.rpc or series.reduction != call.reduction:
             expected, found = _describe(series.loss, series.reduction), _describe(call.spec.rpc, call.reduction)
             raise SeriesConflict("series", f"has calls of {expected}; this one is of {found}")
         return series
 
-    def _submit(self, batch: Message, position: int, series: list[Series], calls: list[tuple[int, Call]]) -> None:
-        """Calls that find the queue full are submitted again, after the others of their message."""
-        again: list[tuple[int, Call]] = []
-        known = dict(calls)
-
-        def on_outcome(index: int, outcome: Outcome) -> None:
-            if isinstance(outcome, QueueFull):
-                again.append((index, known[index]))
-            elif isinstance(outcome, CallError):
-                self._fail(_located(outcome, position, index))
-                return
-            else:
-                assert isinstance(outcome.answer, Answer)
-                series[index].add(outcome.answer.statistics)
-                batch.remaining -= 1
-                del known[index]
-            if len(again) == len(known):
-                self._settled(batch, again, lambda: self._submit(batch, position, series, again))
-
-        # One submission has room for every index; those of calls that are settled before are never used.
-        batch.submission = Submission(len(series), on_outcome)
-        self._dispatcher.submit(batch.submission, calls, deadline=self._deadline, caller=self._caller)
-
-    def _settled(self, batch: Message, again: list[tuple[int, Call]], submit: Callable[[], None]) -> None:
-        if not again:
-            self._let_go(batch)
-            self.wake()
-            return
-
-        def retry() -> None:
-            self._retries.discard(handle)
-            submit()
-
-        handle = asyncio.get_running_loop().call_later(_RETRY_SECONDS, retry)
-        self._retries.add(handle)
-
     def _fail(self, error: CallError) -> None:
         if self._error is None:
             self._error = error
         self.wake()
 
-    def _encode(self) -> bytes:
-        response = _EvaluateResponse()
+    def _encode(self) -> Generator[None, None, bytes]:
+        parts: list[bytes] = []
         for name, series in self._series.items():
             statistics = series.statistics
+            response = _EvaluateResponse()
             result = response.series.add(series=name, value=series.value, call_count=series.call_count)
             for field in ("sum", "mean_numerator", "mean_denominator", "element_count", "ignored_count"):
                 setattr(result.statistics, field, getattr(statistics, field))
-        encoded: bytes = response.SerializeToString()
-        return encoded
+            parts.append(response.SerializeToString())
+            yield
+        return b"".join(parts)
+
+
+class _Calls(StreamRequests):
+    """The mini-batches of one message."""
+
+    queue_as_one = True
+
+    def __init__(self, stream: Evaluation, position: int, apart: Apart, hold: Hold, held_bytes: int) -> None:
+        super().__init__(stream._dispatcher, None, apart.calls, stream._caller)
+        self.hold = hold
+        self.held_bytes = held_bytes
+        self.remaining = len(apart.calls)
+        self.deadline = stream._deadline
+        self._names = apart.around["series"]
+        self._series: list[Series | None] = [None] * len(apart.calls)
+        self._stream = stream
+        self._position = position
+        self._entries: dict[int, Entry] = {}  # of what is queued
+        self._again: list[Entry] = []  # to be queued again, because the queue was full
+        self._retry: asyncio.TimerHandle | None = None
+
+    def accept(self, indices: Sequence[int], call: Call) -> None:
+        """See Requests."""
+        for index in indices:
+            self._series[index] = self._stream._find(self._names[index], call)
+
+    def submit(self, entries: list[Entry]) -> None:
+        """See Requests."""
+        self._entries.update((entry.index, entry) for entry in entries)
+        super().submit(entries)
+
+    def answer(self, indices: Sequence[int], outcome: Outcome) -> None:
+        """See Requests."""
+        entry = self._entries.pop(indices[0], None)
+        if isinstance(outcome, QueueFull) and entry is not None:
+            self._queue_again(indices, entry)
+            return
+        if isinstance(outcome, CallError):
+            if not isinstance(outcome, Cancelled):
+                self._stream._fail(_located(outcome, self._position, indices[0]))
+            return
+        answers = outcome.answer
+        for place, index in enumerate(indices):
+            answer = answers if isinstance(answers, Answer) else answers.of(place)
+            if isinstance(answer, CallError):
+                self._stream._fail(_located(answer, self._position, index))
+                return
+            series = self._series[index]
+            assert series is not None
+            series.add(answer.statistics)
+        self.remaining -= len(indices)
+        if not self.remaining:
+            self._stream._let_go(self)
+            self._stream.wake()
+
+    def close(self) -> None:
+        """See Requests."""
+        if self._retry is not None:
+            self._retry.cancel()
+        super().close()
+
+    def _queue_again(self, indices: Sequence[int], entry: Entry) -> None:
+        """What a busy server would refuse of a unary call waits."""
+        self._again.append(entry)
+        self.queued_count += len(indices)
+        self._as_one[entry.index] = indices
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._submit_again)
+
+    def _submit_again(self) -> None:
+        again, self._again, self._retry = self._again, [], None
+        self.queued_count -= sum([len(self._as_one[entry.index]) for entry in again])
+        self.submit(again)
 
 
 def _located(error: CallError, message: int, call: int) -> CallError:

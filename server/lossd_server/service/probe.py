@@ -20,7 +20,7 @@ from lossd_server.call import Answer, Success
 from lossd_server.errors import CallError, QueueFull
 from lossd_server.losses import LOSSES
 from lossd_server.queue.dispatcher import INLINE_BELOW_SECONDS, Dispatcher
-from lossd_server.queue.submission import Submission
+from lossd_server.queue.submission import Entry, Submission
 from lossd_server.requests.decode import decode
 from lossd_server.requests.validate import RequestLimits, validate
 
@@ -52,7 +52,7 @@ class Probe:
     async def __call__(self, timeout_seconds: float) -> bool:
         """Whether the loss came out right. A queue that is full says nothing about the device: then what held before holds."""
         submission = Submission(1)
-        self._dispatcher.submit(submission, ((0, self._call),), deadline=self._clock() + timeout_seconds, caller=_CALLER)
+        self._dispatcher.submit(submission, [Entry(0, self._call, self._clock() + timeout_seconds, _CALLER)])
         await submission.wait()
         outcome = submission.outcomes[0]
         if isinstance(outcome, QueueFull):

@@ -14,10 +14,9 @@ import numpy as np
 from lossd import _twins
 from lossd_server.call import Answer, Execution, Outcome, Statistics, Success
 from lossd_server.errors import CallError, InvalidArgument, Unavailable
+from lossd_server.requests.protobuf import encoded_varint
 
 _Error: Final = _twins.twin("Error")
-
-_VARINTS: Final = [bytes([number]) for number in range(128)]
 
 # Tags: field number << 3 | wire type.
 _VALUE: Final = struct.Struct("<Bd")  # LossResponse.value = 1
@@ -29,18 +28,6 @@ _ERROR: Final = b"\x12"  # LossOutcome.error = 2
 # Where the doubles lie in an encoded LossOutcome whose response has a value.
 _FIRST: Final = len(_RESPONSE) + 1 + 1
 _DOUBLES: Final = (_FIRST, *(_FIRST + 8 + 2 + 1 + 9 * index for index in range(3)))
-
-
-def varint(number: int) -> bytes:
-    """A number >= 0 as protobuf writes it."""
-    if number < 128:
-        return _VARINTS[number]
-    encoded = bytearray()
-    while number >= 128:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def response(answer: Answer, execution: Execution) -> bytes:
@@ -96,39 +83,39 @@ def repeated(tag: bytes, messages: Sequence[bytes]) -> bytes:
     """A message whose one field, repeated, holds these messages."""
     lengths = set(map(len, messages))
     if len(lengths) == 1:
-        head = tag + varint(lengths.pop())
+        head = tag + encoded_varint(lengths.pop())
         return head + head.join(messages)
-    return b"".join([part for message in messages for part in (tag, varint(len(message)), message)])
+    return b"".join([part for message in messages for part in (tag, encoded_varint(len(message)), message)])
 
 
 # Implementation details follow.
 
 
 def _field(tag: bytes, message: bytes) -> bytes:
-    return tag + varint(len(message)) + message
+    return tag + encoded_varint(len(message)) + message
 
 
 def _statistics(statistics: Statistics) -> bytes:
     sums = _SUMS.pack(0x09, statistics.sum, 0x11, statistics.mean_numerator, 0x19, statistics.mean_denominator)
-    counts = b"\x20" + varint(statistics.element_count) + b"\x28" + varint(statistics.ignored_count)
-    return b"\x1a" + _VARINTS[len(sums) + len(counts)] + sums + counts  # LossResponse.statistics = 3
+    counts = b"\x20" + encoded_varint(statistics.element_count) + b"\x28" + encoded_varint(statistics.ignored_count)
+    return b"\x1a" + encoded_varint(len(sums) + len(counts)) + sums + counts  # LossResponse.statistics = 3
 
 
 def _execution(execution: Execution) -> bytes:
     queue_seconds, compute_seconds, calls, device = execution
     seconds = _SECONDS.pack(0x09, queue_seconds, 0x11, compute_seconds)
     name = device.encode()
-    rest = b"\x18" + varint(calls) + b"\x22" + _VARINTS[len(name)] + name
-    return b"\x22" + _VARINTS[len(seconds) + len(rest)] + seconds + rest  # LossResponse.execution = 4
+    rest = b"\x18" + encoded_varint(calls) + b"\x22" + encoded_varint(len(name)) + name
+    return b"\x22" + encoded_varint(len(seconds) + len(rest)) + seconds + rest  # LossResponse.execution = 4
 
 
 def _values(payload: bytes, shape: tuple[int, ...], double: bool) -> bytes:
     """LossResponse.values = 2, a Tensor: shape = 1, float32_values = 2 or float64_values = 3, each with values = 1."""
-    extents = b"".join([varint(extent) for extent in shape])
-    packed = b"\x0a" + varint(len(payload))
+    extents = b"".join([encoded_varint(extent) for extent in shape])
+    packed = b"\x0a" + encoded_varint(len(payload))
     size = len(packed) + len(payload)
-    head = (_field(b"\x0a", extents) if extents else b"") + (b"\x1a" if double else b"\x12") + varint(size) + packed
-    return b"".join((b"\x12", varint(len(head) + len(payload)), head, payload))
+    head = (_field(b"\x0a", extents) if extents else b"") + (b"\x1a" if double else b"\x12") + encoded_varint(size) + packed
+    return b"".join((b"\x12", encoded_varint(len(head) + len(payload)), head, payload))
 
 
 def _error(error: CallError) -> bytes:

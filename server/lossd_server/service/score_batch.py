@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EvaluationService on bytes: many calls at once. No gRPC here, so that any front can stand before it.
+"""EvaluationService on bytes: many calls at once. ScoreBatch is here; ScoreStream and Evaluate have modules of their own."""
 
-All calls of a message are submitted together before the device is asked, so they share batches with each other and with
-whatever else is queued. A message has one submission, one hold and at most one future, however many calls it holds.
-"""
-
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from lossd_server.admission import Hold
-from lossd_server.call import Call
-from lossd_server.errors import CallError, ResponseTooLarge
+from lossd_server.call import Outcome
+from lossd_server.errors import ResponseTooLarge
 from lossd_server.losses.tensor import Encoded
 from lossd_server.queue.dispatcher import Dispatcher
-from lossd_server.queue.submission import Submission
-from lossd_server.requests.messages import CALL_BYTES, OUTCOME_BYTES, bare, parse_many
+from lossd_server.requests.messages import OUTCOME_BYTES, overhead_bytes, split
 from lossd_server.service import responses
 from lossd_server.service.evaluate import Evaluation
+from lossd_server.service.requests import Requests
 from lossd_server.service.score_stream import ScoreStream
 from lossd_server.service.scoring import Service
-from lossd_server.service.streams import MessageStream, Read
+from lossd_server.service.streams import MessageStream, Read, StreamRequests
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -44,6 +41,7 @@ class EvaluationService:
         self._max_response_bytes = max_response_bytes
         self._clock = clock
         self._streams: set[MessageStream] = set()
+        self._evaluating: set[StreamRequests] = set()
 
     async def score_batch(self, message: Encoded, *, deadline: float | None = None, caller: str = "", hold: Hold | None = None) -> bytes:
         """A ScoreBatchRequest to a ScoreBatchResponse: an outcome for each call, in their order.
@@ -52,46 +50,16 @@ class EvaluationService:
         take none: their call is answered RESPONSE_TOO_LARGE, and a smaller one behind it may still fit.
         """
         with self._service.admit(len(message), caller) if hold is None else hold as hold:
-            messages = list(parse_many("ScoreBatchRequest", message).calls)
-            hold.grow(CALL_BYTES * len(messages))
-            outcomes: list[bytes] = [b""] * len(messages)
-            units: list[list[int]] = []  # the messages of each call
-            calls: list[Call] = []
-            for indices, call in self._service.reader.read_together(messages):
-                units.append(indices)
-                calls.append(call)
-            together = {index for indices in units for index in indices}
-            used_bytes = OUTCOME_BYTES * len(messages)
-            for index, encoded in enumerate(messages):
-                if index in together:
-                    continue
-                try:
-                    call = self._service.reader.read_call(encoded, caller)
-                    answer_bytes = call.answer_bytes
-                    if answer_bytes:
-                        self._check_room(used_bytes + answer_bytes)
-                        hold.grow(answer_bytes)
-                        used_bytes += answer_bytes
-                except CallError as error:
-                    outcomes[index] = responses.outcome(bare(error))
-                else:
-                    units.append([index])
-                    calls.append(call)
-            del messages
-            submission = Submission(len(units))
-            self._dispatcher.submit(submission, list(enumerate(calls)), deadline=deadline, caller=caller)
-            calls.clear()  # each is let go when it has its outcome
-            if not submission.done:
-                try:
-                    await submission.wait()
-                finally:
-                    self._dispatcher.cancel(submission)
-            for indices, outcome in zip(units, submission.outcomes, strict=True):
-                assert outcome is not None
-                for index, encoded in zip(indices, responses.outcomes(outcome, len(indices)), strict=True):
-                    outcomes[index] = encoded
-            response = responses.repeated(_OUTCOMES, outcomes)
-            self._check_room(len(response))  # errors may be larger
+            calls = (await self._dispatcher.slices.finish(split("ScoreBatchRequest", message), caller)).calls
+            hold.grow(overhead_bytes(len(calls)))
+            batch = _Batch(self._dispatcher, calls, caller, deadline, hold, self._max_response_bytes)
+            self._service.start(batch)
+            try:
+                await batch.answered()
+            finally:
+                batch.close()
+            response = responses.repeated(_OUTCOMES, batch.outcomes)
+            _check_room(len(response), self._max_response_bytes)  # errors may be larger than what was counted for them
             return response
 
     async def score_stream(self, read: Read, write: Write, *, deadline: float | None = None, caller: str = "") -> None:
@@ -102,7 +70,7 @@ class EvaluationService:
 
     async def evaluate(self, read: Read, *, deadline: float | None = None, caller: str = "") -> bytes:
         """Evaluate: `read` gives the next EvaluateRequest, or None at their end. Returns the EvaluateResponse."""
-        stream = Evaluation(self._service, self._dispatcher, deadline=deadline, caller=caller)
+        stream = Evaluation(self._service, self._dispatcher, self._evaluating, deadline=deadline, caller=caller)
         response: bytes = await self._while_open(stream, stream.run(read))
         return response
 
@@ -131,10 +99,49 @@ class EvaluationService:
             self._streams.discard(stream)
             stream.close()
 
-    def _check_room(self, nbytes: int) -> None:
-        if nbytes > self._max_response_bytes:
-            raise ResponseTooLarge(
-                f"the responses of the message take {nbytes} bytes; {self._max_response_bytes} are allowed: send fewer calls in one",
-                limit=self._max_response_bytes,
-                actual=nbytes,
-            )
+
+class _Batch(Requests):
+    """The calls of a ScoreBatchRequest."""
+
+    queue_as_one = True
+
+    def __init__(
+        self, dispatcher: Dispatcher, calls: list[Encoded], caller: str, deadline: float | None, hold: Hold, max_response_bytes: int
+    ) -> None:
+        super().__init__(dispatcher, None, calls, caller)
+        self.deadline = deadline
+        self.outcomes: list[bytes] = [b""] * len(calls)  # encoded LossOutcomes
+        self._hold = hold
+        self._max_response_bytes = max_response_bytes
+        self._response_bytes = OUTCOME_BYTES * len(calls)
+        self._unanswered = len(calls)
+        self._all_answered: asyncio.Future[None] | None = None
+
+    async def answered(self) -> None:
+        """Until every call has its outcome."""
+        if self._unanswered:
+            self._all_answered = asyncio.get_running_loop().create_future()
+            await self._all_answered
+
+    def answer(self, indices: Sequence[int], outcome: Outcome) -> None:
+        """See Requests."""
+        for index, encoded in zip(indices, responses.outcomes(outcome, len(indices)), strict=True):
+            self.outcomes[index] = encoded
+        self._unanswered -= len(indices)
+        if not self._unanswered and self._all_answered is not None and not self._all_answered.done():
+            self._all_answered.set_result(None)
+
+    def make_room(self, index: int, nbytes: int) -> None:
+        """See Requests."""
+        _check_room(self._response_bytes + nbytes, self._max_response_bytes)
+        self._hold.grow(nbytes)
+        self._response_bytes += nbytes
+
+
+def _check_room(nbytes: int, max_bytes: int) -> None:
+    if nbytes > max_bytes:
+        raise ResponseTooLarge(
+            f"the responses of the message take {nbytes} bytes; {max_bytes} are allowed: send fewer calls in one",
+            limit=max_bytes,
+            actual=nbytes,
+        )

@@ -1,31 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""READ FIRST: the way of a request. read (decode, validate) -> submit -> encode, the same for every loss.
+"""READ THIRD: the way of every request. Read together, compute now or queue, answer: the same for all RPCs and losses, in time slices.
 
 Bytes in, bytes out, with a deadline and a caller as plain values: no gRPC here, so that any front can stand before it.
 Every failure is a CallError.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Generator, Hashable, Sequence
 
 from lossd.v1 import loss_service_pb2
 from lossd_server.admission import Admission, Hold, when_there_is_room
-from lossd_server.call import NONE, Outcome
 from lossd_server.errors import CallError, RequestTooLarge, ShuttingDown
 from lossd_server.log import unexpected
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
 from lossd_server.queue.dispatcher import Dispatcher
-from lossd_server.queue.submission import Submission
+from lossd_server.queue.submission import Entry
+from lossd_server.queue.time_slices import PARKED, Work
 from lossd_server.requests.decode import parse
+from lossd_server.requests.messages import bare
 from lossd_server.requests.reader import Reader
 from lossd_server.requests.validate import RequestLimits
-from lossd_server.service.responses import responses
+from lossd_server.service.requests import Request, Requests, UnaryRequests
+
+# Requests of one message, or of one turn, that are read before they are submitted, and as many may then be queued: enough to
+# fill batches, few enough not to keep the same caller's next request waiting for more than some milliseconds.
+_WINDOW = 256
+_MAX_KEYS = 64  # each is a batch of its own
+_FEW = 64
+_WINDOW_AS_ONE = 1024  # of requests that are read and computed as one
+
+# Requests of one message that are looked through at a time for those that can be read as one.
+_TOGETHER = 2048
+
+# Unary requests of one caller that are scored with those of others which arrived in the same turn. Further ones take turns.
+_WITH_OTHERS = 64
 
 
 class Service:
-    """LossService on bytes."""
+    """LossService on bytes, and what the other RPCs score with."""
 
     def __init__(
         self,
@@ -38,7 +51,7 @@ class Service:
     ) -> None:
         self._dispatcher = dispatcher
         self._admission = admission
-        self.reader = Reader(limits)
+        self._reader = Reader(limits)
         self.max_request_bytes = max_request_bytes
         self._info = info
         self._draining = False
@@ -47,22 +60,30 @@ class Service:
         """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
         with self.admit(len(message), caller) as hold:
             request = _Awaited(spec, message, deadline, caller, hold)
-            self._score(request)
+            self.score_together([request])
             try:
                 return await request.response
             finally:
+                request.ended = True
                 if request.cancel is not None:
                     request.cancel()
 
-    def score_together(self, requests: "Sequence[Request]") -> None:
-        """Answers requests of any losses that have arrived at once: some before this returns, the others later.
-
-        Where the device is free, those that only differ in their values are read, computed and encoded as one.
-        """
-        if len(requests) > 1 and self._dispatcher.idle:
-            requests = self._score_as_one(requests)
+    def score_together(self, requests: Sequence[Request]) -> None:
+        """Answers unary requests of any losses that have arrived at once: some before this returns, the others later."""
+        groups: dict[tuple[str, str], list[Request]] = {}
+        several_callers = any(request.caller != requests[0].caller for request in requests)
         for request in requests:
-            self._score(request)
+            group = groups.setdefault((request.spec.rpc, ""), [])
+            if several_callers and len(group) >= _WITH_OTHERS and sum(one.caller == request.caller for one in group) >= _WITH_OTHERS:
+                group = groups.setdefault((request.spec.rpc, request.caller), [])
+            group.append(request)
+        for group in groups.values():
+            self.start(UnaryRequests(self._dispatcher, group))
+
+    def start(self, requests: Requests) -> None:
+        """Scores requests, as far as this turn's slice goes before it returns. Each is answered once, unless it is not wanted any more."""
+        requests.work = work = self._score(requests)
+        self._dispatcher.slices.start(work, requests.caller)
 
     async def get_server_info(self, message: Encoded, **_: object) -> bytes:
         """Versions, devices, losses and limits."""
@@ -100,65 +121,87 @@ class Service:
 
     # Implementation details follow.
 
-    def _score_as_one(self, requests: "Sequence[Request]") -> "list[Request]":
-        """Answers those that can be computed as one, and returns the others."""
-        now = self._dispatcher.now()
-        by_loss: dict[str, list[Request]] = {}
-        left: list[Request] = []
-        for request in requests:
-            expired = request.deadline is not None and request.deadline <= now
-            (left if expired else by_loss.setdefault(request.spec.rpc, [])).append(request)
-        for group in by_loss.values():
-            answered: set[int] = set()
+    def _score(self, requests: Requests) -> Work:
+        """A few requests are read one by one; what is learned from them may let the others be read as one."""
+        left, some = requests.indices, _FEW
+        while left := (yield from self._score_as_one(requests, left)):
+            entries: list[Entry] = []
+            keys: set[Hashable] = set()
+            read = 0
+            while read < min(some, len(left)) and len(keys) < _MAX_KEYS:
+                entry = self._read(requests, left[read])
+                if entry is not None:
+                    entries.append(entry)
+                    keys.add(entry.call.key)
+                read += 1
+                yield None
+            self._compute_or_queue(requests, entries)
+            yield from self._wait_for_the_queue(requests, _WINDOW if len(keys) < _MAX_KEYS else _MAX_KEYS)
+            left, some = left[read:], min(2 * some, _WINDOW)
+
+    def _score_as_one(self, requests: Requests, indices: Sequence[int]) -> Generator[str | None, None, Sequence[int]]:
+        """Scores requests that differ only in their values as one call, and returns the indices of the others."""
+        if len(indices) < 2 or not (self._dispatcher.computes_now or requests.queue_as_one):
+            return indices
+        left = dict.fromkeys(indices)
+        for start in range(0, len(indices), _TOGETHER):
+            timely = requests.timely(indices[start : start + _TOGETHER], self._dispatcher.now())
             try:
-                for indices, call in self.reader.read_together([request.message for request in group], group[0].spec):
-                    outcome = self._dispatcher.compute_now(call, None)
-                    if outcome is not None:
-                        answers = responses(outcome, len(indices))
-                        answered.update(indices)
-                        for index, answer in zip(indices, answers, strict=True):
-                            group[index].answer(answer)
-            except Exception as error:  # noqa: BLE001 - each is tried by itself, and only the culprit fails
-                unexpected(group[0].spec.rpc, group[0].caller, error)
-            left += [request for index, request in enumerate(group) if index not in answered]
-        return left
+                for found, call in self._reader.read_together(requests.messages, timely, requests.spec):
+                    requests.accept(found, call)
+                    outcome = self._dispatcher.compute_now(call, requests.deadline)
+                    if outcome is None and not requests.queue_as_one:
+                        continue
+                    for index in found:
+                        del left[index]
+                    if outcome is None:
+                        requests.queue(found, call)
+                    else:
+                        requests.answer(found, outcome)
+                    yield None
+                    yield from self._wait_for_the_queue(requests, _WINDOW_AS_ONE)
+            except CallError:
+                pass  # each request is tried by itself, and only the culprit fails
+            except Exception as error:  # noqa: BLE001 - likewise
+                unexpected("read_together", requests.caller, error)
+        return list(left)
 
-    def _score(self, request: "Request") -> None:
+    def _wait_for_the_queue(self, requests: Requests, window: int) -> Work:
+        while requests.queued_count >= window:
+            requests.resume_at(window // 2, lambda: self._dispatcher.slices.resume(requests.work, requests.caller))
+            yield PARKED
+
+    def _read(self, requests: Requests, index: int) -> Entry | None:
+        """The call of a request, to be computed; None when the request was answered with an error."""
+        message, requests.messages[index] = requests.messages[index], b""
         try:
-            call = self.reader.read(request.spec, request.message)
-            if call.reduction == NONE:
-                assert request.hold is not None
-                request.hold.grow(call.answer_bytes)
-            outcome = self._dispatcher.compute_now(call, request.deadline)
-            if outcome is not None:
-                _answer(request, outcome)
-                return
-            submission = Submission(1, lambda _, outcome: _answer(request, outcome))
-            self._dispatcher.submit(submission, ((0, call),), deadline=request.deadline, caller=request.caller)
-            if not submission.done:
-                request.cancel = lambda: self._dispatcher.cancel(submission)
+            deadline, caller = requests.terms(index)
+            spec = requests.spec
+            call = self._reader.read_call(message, caller) if spec is None else self._reader.read(spec, message)
+            requests.accept((index,), call)
+            if call.answer_bytes:
+                requests.make_room(index, call.answer_bytes)
         except CallError as error:
-            request.answer(error)
-        except Exception as error:  # noqa: BLE001 - nothing of ours may leak to the caller, or end the calls beside it
-            request.answer(unexpected(request.spec.rpc, request.caller, error))
+            requests.answer((index,), bare(error))
+        except Exception as error:  # noqa: BLE001 - nothing of ours may leak to the caller, or end the requests beside it
+            requests.answer((index,), unexpected(requests.spec.rpc if requests.spec else "LossCall", requests.caller, error))
+        else:
+            return Entry(index, call, deadline, caller)
+        return None
 
-
-class Request(Protocol):
-    """A loss request on its way. `cancel` is set where it waits for its turn: it takes the call out of the queue."""
-
-    spec: LossSpec
-    message: Encoded
-    deadline: float | None  # on the dispatcher's clock
-    caller: str
-    hold: Hold | None
-    cancel: Callable[[], object] | None
-
-    def answer(self, outcome: bytes | CallError) -> None:
-        """Called once, unless it was cancelled, with the LossResponse or the error."""
+    def _compute_or_queue(self, requests: Requests, entries: list[Entry]) -> None:
+        if len(entries) == 1:
+            (entry,) = entries
+            outcome = self._dispatcher.compute_now(entry.call, entry.deadline)
+            if outcome is not None:
+                requests.answer((entry.index,), outcome)
+                return
+        if entries:
+            requests.submit(entries)
 
 
 class _Awaited:
-    """A request whose answer is awaited."""
+    """A unary request whose answer is awaited."""
 
     def __init__(self, spec: LossSpec, message: Encoded, deadline: float | None, caller: str, hold: Hold) -> None:
         self.spec = spec
@@ -167,6 +210,7 @@ class _Awaited:
         self.caller = caller
         self.hold: Hold | None = hold
         self.cancel: Callable[[], object] | None = None
+        self.ended = False
         self.response: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def answer(self, outcome: bytes | CallError) -> None:
@@ -182,7 +226,3 @@ class _Awaited:
 def shutting_down() -> ShuttingDown:
     """What a call is answered that comes too late."""
     return ShuttingDown("the server is shutting down; another replica will answer", retry_after_seconds=0.1)
-
-
-def _answer(request: Request, outcome: Outcome) -> None:
-    request.answer(responses(outcome, 1)[0])

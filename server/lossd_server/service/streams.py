@@ -2,7 +2,7 @@
 """What streams of calls have in common: messages are read while there is room, and everything ends with the stream.
 
 Backpressure: a stream that holds MAX_HELD_BYTES is not read any further until some are let go, so that flow control stops its
-client. It holds a message from its arrival until every call of it is answered and, where answers are streamed, sent. So what a
+client. It holds a message from its arrival until every call of it is answered and, when answers are streamed, sent. So what a
 stream takes is bounded by that and one message, whatever its client does and however long it is.
 """
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from lossd_server.admission import Hold
 from lossd_server.queue.dispatcher import Dispatcher
-from lossd_server.queue.submission import Submission
+from lossd_server.service.requests import Requests
 from lossd_server.service.scoring import Service
 
 Read = Callable[[], Awaitable[bytes | None]]  # None: there are no more
@@ -21,31 +21,20 @@ Read = Callable[[], Awaitable[bytes | None]]  # None: there are no more
 MAX_HELD_BYTES: Final = 8 << 20
 
 
-class Message:
-    """The calls of one message of a stream, until the last one is answered. `hold` is None where they were refused."""
-
-    __slots__ = ("held_bytes", "hold", "remaining", "submission")
-
-    def __init__(self, hold: Hold | None, held_bytes: int, submission: Submission, remaining: int) -> None:
-        self.hold = hold
-        self.held_bytes = held_bytes
-        self.submission = submission
-        self.remaining = remaining
-
-
 class MessageStream:
     """One RPC from its opening to `close`. A subclass receives messages and, in its `run`, does the rest.
 
-    `run` waits for `wait`, which returns when the stream may have something to do: a call was settled, a message received, the
+    `run` waits for `wait`, which returns when the stream may have something to do: a call was answered, a message received, the
     messages are at their end, or the server drains.
     """
 
     def __init__(self, service: Service, dispatcher: Dispatcher, *, deadline: float | None, caller: str) -> None:
         self._service = service
         self._dispatcher = dispatcher
+        self._slices = dispatcher.slices
         self._deadline = deadline
         self._caller = caller
-        self._messages: set[Message] = set()
+        self._messages: set[StreamRequests] = set()
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
@@ -60,7 +49,7 @@ class MessageStream:
         if self._reader is not None:
             self._reader.cancel()
         for message in list(self._messages):
-            self._dispatcher.cancel(message.submission)
+            message.close()
             self._let_go(message)
 
     # For subclasses.
@@ -86,16 +75,16 @@ class MessageStream:
         await self._changed.wait()
         self._changed.clear()
 
-    def _keep(self, message: Message) -> None:
+    def _keep(self, message: "StreamRequests") -> None:
         self._messages.add(message)
         self.held_bytes += message.held_bytes
 
-    def _add(self, message: Message, nbytes: int) -> None:
+    def _add(self, message: "StreamRequests", nbytes: int) -> None:
         """The message holds more."""
         message.held_bytes += nbytes
         self.held_bytes += nbytes
 
-    def _let_go(self, message: Message) -> None:
+    def _let_go(self, message: "StreamRequests") -> None:
         """Nothing of the message is needed any more; a second time does nothing."""
         if message not in self._messages:
             return
@@ -103,7 +92,6 @@ class MessageStream:
         self.held_bytes -= message.held_bytes
         if message.hold is not None:
             message.hold.release()
-        del message.submission  # which refers to the message in turn
         self._room.set()
 
     # Implementation details follow.
@@ -118,5 +106,13 @@ class MessageStream:
 
     def _reader_done(self, reader: "asyncio.Task[None]") -> None:
         if not reader.cancelled():
-            reader.exception()  # seen, even where nobody asks any more
+            reader.exception()  # seen, even if nobody asks any more
         self.wake()
+
+
+class StreamRequests(Requests):
+    """The calls of one message of a stream, until the last one is answered. `hold` is None when they were refused."""
+
+    hold: Hold | None
+    held_bytes: int
+    remaining: int

@@ -56,6 +56,7 @@ async def _started(settings: Settings) -> "Server":
     # Before it listens: from then on there may be calls to complete.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.request_stop)
     await server.start()
+    process.exempt_from_collection()
     return server
 
 

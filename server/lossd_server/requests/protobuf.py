@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one walker of protobuf's wire format (https://protobuf.dev/programming-guides/encoding), for what the parser cannot do.
+
+The parser copies: a request of 64 MB takes it 140 ms, during which the event loop serves nobody. The walker passes over payloads
+without looking at them.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from lossd_server.losses.tensor import Encoded
+
+VARINT: Final = 0
+FIXED64: Final = 1
+LENGTH: Final = 2  # length-delimited
+START_GROUP: Final = 3
+END_GROUP: Final = 4
+FIXED32: Final = 5
+
+_WIDTHS: Final = {FIXED64: 8, FIXED32: 4}
+_MAX_VARINT_BYTES: Final = 10
+
+# Elements of an unpacked field that are passed over together. Longer runs would be compared again and again in a message that is
+# made of shorter ones.
+_RUN: Final = 4096
+
+
+class Malformed(Exception):  # noqa: N818 - a signal: whoever reads the message says what is wrong
+    """The bytes are no message."""
+
+
+class Field(NamedTuple):
+    """A field of a message: message[begin:stop] with its tag, message[start:stop] without.
+
+    Equal numbers and kinds of equal width that follow each other come as one field of `elements`, if not length-delimited.
+    """
+
+    number: int
+    kind: int
+    begin: int
+    start: int
+    stop: int
+    elements: int
+
+
+def fields(message: Encoded, position: int, end: int) -> Iterator[Field]:
+    """The fields at the top of message[position:end]; those of a group as if they were beside it. Raises Malformed."""
+    while position < end:
+        begin = position
+        tag, position = varint(message, position, end)
+        kind = tag & 7
+        start, count = position, 1
+        if kind == LENGTH:
+            length, start = varint(message, position, end)
+            position = start + length
+        elif kind == VARINT:
+            _, position = varint(message, position, end)
+        elif kind in _WIDTHS:
+            position += _WIDTHS[kind]
+        elif kind not in (START_GROUP, END_GROUP):
+            raise Malformed
+        if position > end or not tag >> 3:
+            raise Malformed
+        if kind in (VARINT, FIXED64, FIXED32) and message[position : position + 1] == message[begin : begin + 1]:
+            more = _run(message, begin, position, end)
+            position += more * (position - begin)
+            count += more
+        yield Field(tag >> 3, kind, begin, start, position, count)
+
+
+def varint(message: Encoded, position: int, end: int) -> tuple[int, int]:
+    """The number at a position, and the position behind it. Raises Malformed."""
+    if position < end and message[position] < 0x80:
+        return message[position], position + 1
+    value = 0
+    for shift in range(0, 7 * _MAX_VARINT_BYTES, 7):
+        if position >= end:
+            raise Malformed
+        byte = message[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise Malformed
+
+
+def encoded_varint(number: int) -> bytes:
+    """A number >= 0 as protobuf writes it."""
+    if number < 128:
+        return _VARINTS[number]
+    encoded = bytearray()
+    while number >= 128:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+_VARINTS: Final = [bytes([number]) for number in range(128)]
+
+
+def _run(message: Encoded, begin: int, stop: int, end: int) -> int:
+    """How many elements follow message[begin:stop] that have its tag and its width."""
+    tag, width = message[begin], stop - begin
+    if tag >= 0x80:
+        return 0
+    count = min(_RUN, (end - stop) // width)
+    elements = np.frombuffer(message, np.uint8, count * width, stop).reshape(count, width)
+    same = elements[:, 0] == tag
+    if tag & 7 == VARINT:  # the last byte of each, and no other, has no continuation bit
+        same &= (elements[:, 1:-1] >= 0x80).all(1) & (elements[:, -1] < 0x80)
+    return count if same.all() else int(same.argmin())

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that are scored together: unary RPCs of one loss that arrived in one turn of the loop, or the calls of one message."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from lossd_server.admission import Hold
+from lossd_server.call import Call, Outcome
+from lossd_server.errors import CallError, Cancelled
+from lossd_server.losses.spec import LossSpec
+from lossd_server.losses.tensor import Encoded
+from lossd_server.queue.dispatcher import Dispatcher
+from lossd_server.queue.submission import Entry, Submission
+from lossd_server.queue.time_slices import Work
+from lossd_server.service import responses
+
+
+def cancelled() -> Cancelled:
+    """The outcome of a request that nobody waits for any more."""
+    return Cancelled("cancelled by the caller")
+
+
+class Requests:
+    """Requests by their index. A subclass says on what terms they are scored, and takes their outcomes.
+
+    `messages` are encoded requests of the loss `spec`, or encoded LossCalls when it is None. An entry is let go when it is read.
+    `queue_as_one` says whether requests that differ only in their values may wait in the queue as one call; then none can be
+    cancelled by itself, and all have the deadline `deadline`.
+    """
+
+    work: Work
+    queue_as_one = False
+    deadline: float | None = None
+
+    def __init__(self, dispatcher: Dispatcher, spec: LossSpec | None, messages: list[Encoded], caller: str) -> None:
+        self._dispatcher = dispatcher
+        self.spec = spec
+        self.messages = messages
+        self.caller = caller
+        self.indices: Sequence[int] = range(len(messages))  # of those to score
+        self.queued_count = 0
+        self._resume: Callable[[], None] | None = None
+        self._resume_at = 0
+        self._submission = Submission(len(messages), self._settle)
+        self._as_one: dict[int, Sequence[int]] = {}  # the indices of requests that are queued as one, by the first
+
+    # For subclasses to define.
+
+    def answer(self, indices: Sequence[int], outcome: Outcome) -> None:
+        """Takes the outcome of a request, or of several that were computed as one. Called once for each index."""
+        raise NotImplementedError
+
+    def timely(self, indices: Sequence[int], now: float) -> Sequence[int]:
+        """Those of the requests that somebody waits for still, and whose deadline has not passed."""
+        return () if self.deadline is not None and self.deadline <= now else indices
+
+    def terms(self, index: int) -> tuple[float | None, str]:
+        """The request's deadline, on the dispatcher's clock, and its caller. Raises CallError when nobody waits for it any more."""
+        return self.deadline, self.caller
+
+    def accept(self, indices: Sequence[int], call: Call) -> None:
+        """Sees the call that requests came to before it is computed. Raises CallError if it is refused."""
+
+    def make_room(self, index: int, nbytes: int) -> None:
+        """Takes room for unreduced values. Raises CallError when there is none."""
+        raise NotImplementedError
+
+    def submit(self, entries: list[Entry]) -> None:
+        """Queues calls under the indices of their requests."""
+        self.queued_count += sum([len(self._as_one.get(entry.index, (entry.index,))) for entry in entries])
+        self._dispatcher.submit(self._submission, entries)
+
+    # For the service.
+
+    def resume_at(self, queued_count: int, resume: Callable[[], None]) -> None:
+        """Has `resume` called, once, when no more requests than that are queued or being computed."""
+        self._resume_at, self._resume = queued_count, resume
+
+    def queue(self, indices: Sequence[int], call: Call) -> None:
+        """Queues a call that stands for these requests."""
+        self._as_one[indices[0]] = indices
+        self.submit([Entry(indices[0], call, self.deadline, self.caller)])
+
+    def cancel(self, index: int | None = None) -> None:
+        """Takes a request, or all, out of the queue. It is answered as Cancelled, unless it is being computed."""
+        self._dispatcher.cancel(self._submission, index)
+
+    def close(self) -> None:
+        """Nobody waits for any of them any more."""
+        self._resume = None
+        self.work.close()
+        self.cancel()
+
+    def _settle(self, index: int, outcome: Outcome) -> None:
+        indices = self._as_one.pop(index, (index,))
+        self.queued_count -= len(indices)
+        try:
+            self.answer(indices, outcome)
+        finally:
+            if self._resume is not None and self.queued_count <= self._resume_at:
+                resume, self._resume = self._resume, None
+                resume()
+
+
+class Request(Protocol):
+    """A unary RPC on its way."""
+
+    spec: LossSpec
+    message: Encoded
+    deadline: float | None  # on the dispatcher's clock
+    caller: str
+    hold: Hold | None
+    cancel: Callable[[], object] | None  # takes the request out of the queue, once it is there
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was answered, or nobody waits for it any more."""
+
+    def answer(self, outcome: bytes | CallError) -> None:
+        """Takes the LossResponse or the error."""
+
+
+class UnaryRequests(Requests):
+    """Unary RPCs of one loss, of any callers."""
+
+    def __init__(self, dispatcher: Dispatcher, requests: Sequence[Request]) -> None:
+        first = requests[0]
+        super().__init__(dispatcher, first.spec, [request.message for request in requests], first.caller)
+        self._requests = requests
+
+    def answer(self, indices: Sequence[int], outcome: Outcome) -> None:
+        """See Requests."""
+        for index, encoded in zip(indices, responses.responses(outcome, len(indices)), strict=True):
+            self._requests[index].answer(encoded)
+
+    def timely(self, indices: Sequence[int], now: float) -> Sequence[int]:
+        """See Requests."""
+        requests = self._requests
+        return [i for i in indices if not requests[i].ended and ((deadline := requests[i].deadline) is None or deadline > now)]
+
+    def terms(self, index: int) -> tuple[float | None, str]:
+        """See Requests."""
+        request = self._requests[index]
+        if request.ended:
+            raise cancelled()
+        return request.deadline, request.caller
+
+    def make_room(self, index: int, nbytes: int) -> None:
+        """See Requests."""
+        hold = self._requests[index].hold
+        assert hold is not None
+        hold.grow(nbytes)
+
+    def submit(self, entries: list[Entry]) -> None:
+        """See Requests."""
+        for entry in entries:
+            self._requests[entry.index].cancel = partial(self.cancel, entry.index)
+        super().submit(entries)
