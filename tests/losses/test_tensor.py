@@ -15,9 +15,9 @@ from hypothesis.extra import numpy as hnp
 
 from lossd import _twins
 from lossd.v1 import regression_pb2, tensor_pb2
-from lossd_server.errors import InvalidArgument, MessageMalformed
+from lossd_server.errors import InvalidArgument, MessageMalformed, TensorByteLengthMismatch
 from lossd_server.losses import LOSSES, tensor
-from lossd_server.losses.tensor import Array, Unpacked, decode_tensor
+from lossd_server.losses.tensor import Array, decode_tensor
 from lossd_server.requests.decode import decode, parse
 
 SPEC = LOSSES["MseLoss"]
@@ -130,9 +130,7 @@ def test_chunks_and_single_elements_give_the_same_answer(kind: str) -> None:
 
 def test_bools_other_than_0_and_1_are_true() -> None:
     message = tensor_of_chunks("bool", [4], [field(1, LENGTH, bytes([0, 1, 2, 127]))])
-    assert decode_request(message).values.tolist() == [False, True, True, True]
-    with pytest.raises(Unpacked):
-        decode_tensor(twin_of(message), "input")
+    assert decode_tensor(twin_of(message), "input").values.tolist() == [False, True, True, True]
 
 
 def test_a_bool_of_several_bytes_is_one_element() -> None:
@@ -140,6 +138,37 @@ def test_a_bool_of_several_bytes_is_one_element() -> None:
     assert decode_request(tensor_of_chunks("bool", [2], [field(1, LENGTH, two_bytes + b"\0")])).values.tolist() == [True, False]
     with pytest.raises(InvalidArgument, match="takes 2 bytes, but the payload has 1 bytes"):
         decode_request(tensor_of_chunks("bool", [2], [field(1, LENGTH, two_bytes)]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(numbers=st.lists(st.sampled_from([0, 1, 2, 127, 128, 1 << 14, 1 << 21, (1 << 63), (1 << 64) - 1]), max_size=20), data=st.data())
+def test_bools_are_read_as_the_public_class_reads_them(numbers: list[int], data: st.DataObject) -> None:
+    """Also with longer varints than a number needs, and bits beyond the 64th."""
+    elements = [varint(number) for number in numbers]
+    elements += data.draw(
+        st.lists(st.sampled_from([b"\x80\x00", b"\x80" * 9 + b"\x00", b"\x80" * 9 + b"\x02", b"\x80\x80\x01"]), max_size=3)
+    )
+    data.draw(st.randoms()).shuffle(elements)
+    message = tensor_of_chunks("bool", [len(elements)], [field(1, LENGTH, b"".join(elements))])
+    wanted = list(tensor_pb2.Tensor.FromString(message).bool_values.values)
+    assert decode_tensor(twin_of(message), "input").values.tolist() == wanted
+
+
+@pytest.mark.parametrize("last", [b"\x80", b"\x80" * 10 + b"\x01"])
+def test_a_bool_that_protobuf_refuses_makes_the_message_malformed(last: bytes) -> None:
+    with pytest.raises(MessageMalformed):
+        decode_request(tensor_of_chunks("bool", [2], [field(1, LENGTH, b"\x01" + last)]))
+    with pytest.raises(MessageMalformed):  # a varint does not go on in the next chunk
+        decode_request(tensor_of_chunks("bool", [2], [field(1, LENGTH, b"\x01" + last), field(1, LENGTH, b"\x01")]))
+
+
+@pytest.mark.parametrize(("kind", "payload"), [("bool", b"\x01" * 4095 + b"\x02"), ("bool", b"\x80\x01" * 4096), ("float32", b"\0" * 4096)])
+@pytest.mark.parametrize("count", [4096, 1])
+def test_no_packed_tensor_takes_work_for_each_element(kind: str, payload: bytes, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not odd bools, and not a shape that does not fit: the public class makes an object of each element."""
+    monkeypatch.setattr(tensor.np, "fromiter", None)
+    with suppress(TensorByteLengthMismatch):
+        decode_request(tensor_of_chunks(kind, [count], [field(1, LENGTH, payload)]))
 
 
 def test_a_typed_member_that_comes_twice_is_merged_and_another_one_replaces_it() -> None:

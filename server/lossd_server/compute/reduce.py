@@ -22,7 +22,7 @@ def segment_sums(values: NDArray[Any], counts: Sequence[int]) -> list[float]:
     if len(counts) > 1:
         np.cumsum(counts[:-1], out=starts[1:])
     with np.errstate(all="ignore"):
-        sums: list[float] = np.add.reduceat(values.astype(np.float64), starts).tolist()
+        sums: list[float] = np.add.reduceat(values.astype(np.float64, copy=False), starts).tolist()
     return sums
 
 

@@ -104,6 +104,10 @@ def _arrange_cross_entropy(arguments: Arguments) -> Arrangement:
             values_per_row=math.prod(shape[2:]),
             shared=checks.per_class(arguments, "weight", shape[1]),
         )
+    if "class_probabilities" in arguments or arguments["label_smoothing"]:
+        arrangement.extra_workspace_elements = 5 * arguments["input"].size  # weighted and smoothed, for every class
+    elif _SHORT_ROW < arrangement.columns["input"].shape[1] < _VECTOR:
+        arrangement.extra_workspace_elements = 2 * _VECTOR * arrangement.rows
     return arrangement
 
 
@@ -219,6 +223,7 @@ SPECS = (
         arrange=checks.elementwise("input", "target", broadcast=("weight",)),
         inspect=checks.all_of(checks.unit_interval("input"), checks.unit_interval("target", TargetOutOfRange)),
         kernel=binary_cross_entropy,
+        workspace_factor=3.0,
     ),
     LossSpec(
         name="binary_cross_entropy_with_logits",
@@ -227,5 +232,6 @@ SPECS = (
         coalescing=Coalescing.ELEMENTS,
         arrange=checks.elementwise("input", "target", broadcast=("weight", "pos_weight")),
         kernel=binary_cross_entropy_with_logits,
+        workspace_factor=4.0,
     ),
 )

@@ -36,8 +36,8 @@ def gaussian_nll_loss(
     """
     variance = torch.full_like(input, variance_scalar or 0.0) if variance_values is None else variance_values
     variance = variance.clamp(min=eps)
-    loss = 0.5 * (variance.log() + (input - target).square() / variance)
-    return loss + 0.5 * math.log(2 * math.pi) if full else loss
+    loss = (input - target).square_().div_(variance).add_(variance.log_()).mul_(0.5)
+    return loss.add_(0.5 * math.log(2 * math.pi)) if full else loss
 
 
 # -- arranging
@@ -90,6 +90,7 @@ SPECS = (
         coalescing=Coalescing.ELEMENTS,
         arrange=checks.elementwise("input", "target"),
         kernel=kl_div,
+        workspace_factor=4.0,
         batch_mean=True,
         nanoseconds_per_operation=5.0,
     ),
@@ -101,6 +102,7 @@ SPECS = (
         arrange=checks.elementwise("input", "target"),
         inspect=checks.all_of(_rates),
         kernel=poisson_nll_loss,
+        workspace_factor=8.0,
         nanoseconds_per_operation=5.0,
     ),
     LossSpec(
@@ -118,6 +120,7 @@ SPECS = (
         arrange=_arrange_gaussian,
         inspect=checks.all_of(_variances),
         kernel=gaussian_nll_loss,
+        workspace_factor=3.0,
         nanoseconds_per_operation=4.0,
     ),
 )

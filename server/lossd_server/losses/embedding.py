@@ -81,7 +81,8 @@ def _arrange_rows(arguments: Arguments, first: str, *others: str) -> Arrangement
     output_shape = array.shape[:-1]
     count = math.prod(output_shape)
     columns = {name: arguments[name].reshaped(count, width) for name in (first, *others)}
-    return Arrangement(columns=columns, rows=count, output_shape=output_shape)
+    # Norms and products of a row, of which the distances are made.
+    return Arrangement(columns=columns, rows=count, output_shape=output_shape, extra_workspace_elements=10 * count)
 
 
 _signs = checks.all_of(checks.plus_minus_one())
@@ -137,6 +138,7 @@ SPECS = (
         arrange=checks.elementwise("input1", "input2", "target"),
         inspect=_signs,
         kernel=margin_ranking_loss,
+        workspace_factor=4.0,
         nanoseconds_per_operation=2.5,
     ),
     LossSpec(
@@ -147,6 +149,7 @@ SPECS = (
         arrange=checks.elementwise("input", "target"),
         inspect=_signs,
         kernel=hinge_embedding_loss,
+        workspace_factor=6.0,
         nanoseconds_per_operation=8.0,
     ),
     LossSpec(
@@ -157,6 +160,7 @@ SPECS = (
         arrange=_arrange_cosine,
         inspect=_signs,
         kernel=cosine_embedding_loss,
+        workspace_factor=3.0,
         nanoseconds_per_operation=2.0,
     ),
     LossSpec(
@@ -166,6 +170,7 @@ SPECS = (
         coalescing=Coalescing.ROWS,
         arrange=_arrange_triplet,
         kernel=triplet_margin_loss,
+        workspace_factor=5.0,
     ),
     LossSpec(
         name="triplet_margin_with_distance_loss",
@@ -174,5 +179,6 @@ SPECS = (
         coalescing=Coalescing.ROWS,
         arrange=_arrange_triplet_with_distance,
         kernel=triplet_margin_with_distance_loss,
+        workspace_factor=7.0,
     ),
 )

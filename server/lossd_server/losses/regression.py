@@ -51,6 +51,7 @@ SPECS = (
         coalescing=Coalescing.ELEMENTS,
         arrange=elementwise("input", "target", "weight"),
         kernel=l1_loss,
+        workspace_factor=3.0,
     ),
     LossSpec(
         name="mse_loss",
@@ -67,6 +68,7 @@ SPECS = (
         coalescing=Coalescing.ELEMENTS,
         arrange=elementwise("input", "target"),
         kernel=smooth_l1_loss,
+        workspace_factor=6.0,
     ),
     LossSpec(
         name="huber_loss",

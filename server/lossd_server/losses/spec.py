@@ -115,7 +115,7 @@ class Arrangement:
     ignored_count: int | list[int] = 0
     # First extent of the request, for BATCH_MEAN; 1 for a 0-d input, which torch does not divide.
     batch_extent: int = 1
-    # Working memory, in elements of the compute dtype, beyond the usual three times the largest column.
+    # Working memory of the kernel, in elements of the compute dtype, that its loss's workspace_factor does not cover.
     extra_workspace_elements: int = 0
     # Requests that differ in it never share a batch, even where they could: padding would waste too much.
     affinity: Hashable = None
@@ -162,6 +162,9 @@ class LossSpec:
     batch_mean: bool = False
     # How requests' columns become one, where that is not concatenation; see batch.py.
     merge: "Callable[[list[Arrangement]], dict[str, Array]] | None" = None
+    # Elements of the compute dtype that the kernel holds at once besides its columns, its result among them, for each element of
+    # the largest column or, if it has more, of the unreduced loss. tests/compute/test_peak_memory.py measures it.
+    workspace_factor: float = 2.0
     # Estimated time of the kernel, one thread of a CPU, for each operation (by default an element of the largest column).
     nanoseconds_per_operation: float = 1.0
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from google.protobuf.unknown_fields import UnknownFieldSet
 from numpy.typing import NDArray
 
 from lossd_server.errors import MessageMalformed, ShapeMismatch, TensorByteLengthMismatch, TensorMissing
 
 MAX_RANK = 8
+_MAX_VARINT = 10  # bytes
 
 # An encoded message. A large one is a view of the memory into which it was received.
 Encoded = bytes | memoryview
@@ -92,20 +94,21 @@ class Unpacked(Exception):  # noqa: N818 - a signal, not a failure
     """The twin could not read this tensor's values; the message must be parsed with its public class."""
 
 
-def _is_canonical(payload: Encoded) -> bool:
-    """Whether bools are the bytes 0 and 1. Protobuf also allows any other varint for true."""
-    return not payload or bool(np.frombuffer(payload, np.uint8).max() <= 1)
-
-
-def _canonical_bools(payload: Encoded, field: str) -> Encoded:
-    """Packed bools as the bytes 0 and 1."""
-    if _is_canonical(payload):
+def _canonical_bools(payload: Encoded) -> Encoded:
+    """One byte, 0 or 1, for each bool of packed varints. Raises Unpacked where a varint does not end, or is longer than may be."""
+    raw = np.frombuffer(payload, np.uint8)
+    if not raw.size or raw.max() <= 1:
         return payload
-    varints = np.frombuffer(payload, np.uint8)
-    if varints.max() >= 0x80:  # no writer makes them, and to take them apart takes seconds
-        raise MessageMalformed("", f"{field} is large and has bools of several bytes")
-    canonical: bytes = (varints != 0).tobytes()
-    return canonical
+    is_last = raw < 0x80
+    if not is_last.all():
+        ends = np.flatnonzero(is_last)
+        lengths = np.diff(ends, prepend=-1)
+        if not is_last[-1] or lengths.max() > _MAX_VARINT:
+            raise Unpacked
+        bits = raw & 0x7F
+        bits[ends[lengths == _MAX_VARINT]] &= 1  # those beyond the 64th do not count
+        raw = np.logical_or.reduceat(bits, ends - lengths + 1).view(np.uint8)
+    return bytes((raw != 0).tobytes())
 
 
 def decode_tensor(message: Any, field: str, *, public: bool = False, payload: Encoded | None = None) -> Array:
@@ -128,7 +131,10 @@ def decode_tensor(message: Any, field: str, *, public: bool = False, payload: En
     if payload is not None:
         if type(values) is not bytes and len(payload) % dtype.itemsize:
             raise MessageMalformed("", f"{field} ends within an element")
-        payload = _canonical_bools(payload, field) if dtype is BOOL else payload
+        try:
+            payload = _canonical_bools(payload) if dtype is BOOL else payload
+        except Unpacked:
+            raise MessageMalformed("", f"{field} has a bool that does not end") from None
     elif type(values) is bytes:
         payload = values
     elif public:
@@ -136,9 +142,13 @@ def decode_tensor(message: Any, field: str, *, public: bool = False, payload: En
     else:
         chunks = values.values
         payload = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        wrong = len(payload) != expected_bytes or (dtype is BOOL and not _is_canonical(payload))
+        if dtype is BOOL:
+            if any(chunk[-1:] >= b"\x80" for chunk in chunks):
+                raise Unpacked
+            payload = _canonical_bools(payload)
         # Where a chunk ends within an element, the public class would refuse the whole message, without naming the field.
-        if wrong and not any(len(chunk) % dtype.itemsize for chunk in chunks):
+        whole = not any(len(chunk) % dtype.itemsize for chunk in chunks)
+        if len(payload) != expected_bytes and whole and len(UnknownFieldSet(values)):
             raise Unpacked
     if len(payload) != expected_bytes:
         raise TensorByteLengthMismatch(

@@ -7,14 +7,15 @@ batch: a matrix product's bits depend on the number of its rows.
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from lossd_server.errors import HyperparameterOutOfRange, ShapeMismatch, TensorMissing
 from lossd_server.losses import checks
-from lossd_server.losses.classification import cross_entropy, index_denominator
+from lossd_server.losses.classification import index_denominator
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Group, Integer, Kind, Lengths, LossSpec, Real, Tensor
 from lossd_server.losses.tensor import Array
 
@@ -36,21 +37,38 @@ def linear_cross_entropy(
     weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """cross_entropy(x W^T + b), some rows at a time. torch.nn.functional.linear_cross_entropy."""
-    scores_shape = linear_weight.shape[:-1]
-    matrix = linear_weight.reshape(-1, linear_weight.shape[-1])
-    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    loss = input.new_empty((input.shape[0], *linear_weight.shape[1:-1]))
+    for rows, log_probs in _log_probs(input, linear_weight, linear_bias):
+        if class_probabilities is not None:
+            loss[rows] = _of_probabilities(log_probs, class_probabilities[rows], label_smoothing, weight)
+        else:
+            assert class_indices is not None
+            loss[rows] = _of_indices(log_probs, class_indices[rows], ignore_index, label_smoothing, weight)
+    return loss
 
-    def losses(rows: slice) -> torch.Tensor:
-        return cross_entropy(
-            F.linear(input[rows], matrix, bias).reshape(-1, *scores_shape),
-            ignore_index,
-            label_smoothing,
-            None if class_indices is None else class_indices[rows],
-            None if class_probabilities is None else class_probabilities[rows],
-            weight,
-        )
 
-    return _in_chunks(losses, input.shape[0], matrix.shape[0])
+def _of_indices(
+    log_probs: torch.Tensor, target: torch.Tensor, ignore_index: int, label_smoothing: float, weight: torch.Tensor | None
+) -> torch.Tensor:
+    """(1-s)(-w[y] lp[y]) + s/C sum_c(-w[c] lp[c]), of (N, C, d1..dK); writes to `log_probs`."""
+    loss = F.nll_loss(log_probs, target, weight, ignore_index=ignore_index, reduction="none")
+    if not label_smoothing:
+        return loss
+    weighted = log_probs if weight is None else log_probs.mul_(_along_classes(weight, log_probs))
+    smooth = weighted.sum(1).neg_().masked_fill_(target == ignore_index, 0.0)
+    return loss.mul_(1 - label_smoothing).add_(smooth, alpha=label_smoothing / log_probs.shape[1])
+
+
+def _of_probabilities(log_probs: torch.Tensor, target: torch.Tensor, label_smoothing: float, weight: torch.Tensor | None) -> torch.Tensor:
+    """-sum_c w[c] t'[c] lp[c] with t' = (1-s) t + s/C, of (N, C, d1..dK); writes to `log_probs`."""
+    if label_smoothing:
+        target = (target * (1 - label_smoothing)).add_(label_smoothing / log_probs.shape[1])
+    weighted = log_probs.mul_(target)
+    return (weighted if weight is None else weighted.mul_(_along_classes(weight, weighted))).sum(1).neg_()
+
+
+def _along_classes(weight: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
+    return weight.view(-1, *[1] * (log_probs.ndim - 2))
 
 
 def adaptive_log_softmax_with_loss(
@@ -65,37 +83,48 @@ def adaptive_log_softmax_with_loss(
 
     torch.nn.AdaptiveLogSoftmaxWithLoss. `tail` holds projection_i and output_i for each cutoff.
     """
+    loss = input.new_empty(input.shape[0])
     cluster = torch.bucketize(target, torch.tensor(cutoffs, device=target.device), right=True)
     entry = torch.where(cluster == 0, target, cutoffs[0] + cluster - 1)
-    loss = _in_chunks(
-        lambda rows: F.cross_entropy(F.linear(input[rows], head_weight, head_bias), entry[rows], reduction="none"),
-        input.shape[0],
-        head_weight.shape[0],
-    )
-    for index, low in enumerate(cutoffs):
-        members = (cluster == index + 1).nonzero().squeeze(1)
-        if members.numel():
-            loss[members] += _cluster_losses(input[members], target[members] - low, tail[f"projection_{index}"], tail[f"output_{index}"])
+    for rows, log_probs in _log_probs(input, head_weight, head_bias):
+        loss[rows] = F.nll_loss(log_probs, entry[rows], reduction="none")
+    # The rows of each cluster follow each other in `order`: one pass over the targets, whatever the number of clusters.
+    ends = torch.bincount(cluster, minlength=len(cutoffs) + 1).cumsum(0).tolist()
+    order = cluster.argsort(stable=True)
+    for index, (low, (start, end)) in enumerate(zip(cutoffs, itertools.pairwise(ends), strict=True)):
+        if start < end:
+            members = order[start:end]
+            hidden = F.linear(input[members], tail[f"projection_{index}"])
+            for rows, log_probs in _log_probs(hidden, tail[f"output_{index}"]):
+                chosen = members[rows]
+                loss[chosen] += F.nll_loss(log_probs, target[chosen] - low, reduction="none")
     return loss
 
 
-def _cluster_losses(input: torch.Tensor, target: torch.Tensor, projection: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    hidden = F.linear(input, projection)
-    return _in_chunks(
-        lambda rows: F.cross_entropy(F.linear(hidden[rows], output), target[rows], reduction="none"), input.shape[0], output.shape[0]
-    )
+def _log_probs(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
+    """log_softmax over C of x W^T + b, for some rows of (N, F) at a time; `weight` is (C, d1..dK, F), the result (rows, C, d1..dK).
+
+    All rows use one piece of memory, which is good until the next are asked for. To allocate it anew for each would let the heap
+    grow: what is kept of the last rows lies in the hole that theirs left.
+    """
+    matrix = weight.reshape(-1, weight.shape[-1]).t()
+    count, step = input.shape[0], min(input.shape[0], _chunk_rows(matrix.shape[1]))
+    scores = input.new_empty((step, matrix.shape[1]))
+    log_probs = input.new_empty((step, *weight.shape[:-1]))
+    for start in range(0, count, step):
+        rows = slice(start, min(start + step, count))
+        part, result = scores[: rows.stop - start], log_probs[: rows.stop - start]
+        if bias is None:
+            torch.mm(input[rows], matrix, out=part)
+        else:
+            torch.addmm(bias.reshape(-1), input[rows], matrix, out=part)
+        torch.log_softmax(part.view_as(result), 1, out=result)
+        yield rows, result
 
 
 def _chunk_rows(scores_per_row: int) -> int:
+    """As many rows at a time as have _CHUNK_SCORES scores."""
     return max(1, _CHUNK_SCORES // scores_per_row)
-
-
-def _in_chunks(losses: Callable[[slice], torch.Tensor], count: int, scores_per_row: int) -> torch.Tensor:
-    """The losses of `count` rows, of which as many at a time are computed as have _CHUNK_SCORES scores."""
-    step = _chunk_rows(scores_per_row)
-    if count <= step:
-        return losses(slice(None))
-    return torch.cat([losses(slice(start, start + step)) for start in range(0, count, step)])
 
 
 # -- arranging
@@ -110,9 +139,8 @@ def _rows(arguments: Arguments) -> tuple[Array, tuple[int, ...]]:
 
 
 def _workspace(arrangement: Arrangement, scores_per_row: int) -> int:
-    """Elements: scores, their log-softmax and one more of a chunk; and a copy of the parameters in the compute dtype."""
-    chunk = min(arrangement.rows, _chunk_rows(scores_per_row)) * scores_per_row
-    return 3 * chunk + sum(array.size for array in arrangement.shared.values())
+    """Elements: scores, their log-softmax and one more of a chunk."""
+    return 3 * min(arrangement.rows, _chunk_rows(scores_per_row)) * scores_per_row
 
 
 def _arrange_linear_cross_entropy(arguments: Arguments) -> Arrangement:
@@ -195,7 +223,9 @@ def _arrange_adaptive(arguments: Arguments) -> Arrangement:
         shared=shared,
         params={"cutoffs": cutoffs},
     )
-    arrangement.extra_workspace_elements = _workspace(arrangement, max(head, *sizes)) + count * (features + max(widths))
+    # The head's and a tail's; and of the rows of a cluster the features, the hidden layer and where they are.
+    arrangement.extra_workspace_elements = _workspace(arrangement, head) + _workspace(arrangement, max(sizes))
+    arrangement.extra_workspace_elements += count * (features + max(widths) + 12)
     members = _cluster_counts(arguments["target"], cutoffs)
     arrangement.operations = count * head * (features + _SOFTMAX_OPERATIONS) + sum(
         n * (features * h + size * (h + _SOFTMAX_OPERATIONS)) for n, h, size in zip(members, widths, sizes, strict=True)
@@ -218,10 +248,10 @@ def _check_cluster(cluster: Arguments, prefix: str, features: int, size: int | N
 
 
 def _cluster_counts(target: Array, cutoffs: tuple[int, ...]) -> list[int]:
-    """How many targets each cluster has."""
-    labels = checks.flat(target)
-    above = [int((labels >= cutoff).sum()) for cutoff in cutoffs]
-    return [mine - rest for mine, rest in zip(above, [*above[1:], 0], strict=True)]
+    """How many targets each cluster has, in one pass over the targets."""
+    below = np.bincount(checks.flat(target), minlength=cutoffs[-1]).cumsum()
+    starts = [int(below[cutoff - 1]) for cutoff in cutoffs]
+    return [end - start for start, end in itertools.pairwise([*starts, target.size])]
 
 
 _FLOAT = Tensor(Kind.FLOAT)

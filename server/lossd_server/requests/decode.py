@@ -56,7 +56,7 @@ def decode(spec: LossSpec, message: Any, public: Callable[[], Any] | None = None
     """The arguments of a request, given as the twin of its message. Raises InvalidArgument, naming the field.
 
     `public` parses the original bytes with the public class. It is called only for values that a twin cannot read: elements
-    that are not packed, or bools other than 0 and 1. Without it they come from the twin, which has forgotten how packed and
+    that are not packed. Without it they come from the twin, which has forgotten how packed and
     single elements of one field followed each other.
     """
     try:

@@ -66,7 +66,7 @@ def validate(spec: LossSpec, arguments: Arguments, limits: RequestLimits) -> Cal
     columns = arrangement.columns.values()
     elements = max([column.size for column in columns], default=0)
     operations = elements if arrangement.operations is None else arrangement.operations
-    _check_size(spec, arrangement, elements, operations, reduction, double, limits)
+    _check_size(spec, arguments, arrangement, operations, reduction, double, limits)
     return Call(
         spec=spec,
         key=_key(spec, arrangement, params, double),
@@ -78,6 +78,27 @@ def validate(spec: LossSpec, arguments: Arguments, limits: RequestLimits) -> Cal
         elements=max(elements, arrangement.extra_workspace_elements),
         cost_seconds=operations * spec.nanoseconds_per_operation * 1e-9,
     )
+
+
+def workspace_bytes(spec: LossSpec, arguments: Arguments, arrangement: Arrangement, reduction: int, *, double: bool) -> int:
+    """What one call holds at most besides its message and what that was parsed to, from its reading to its answer.
+
+    tests/compute/test_peak_memory.py measures it for every loss.
+    """
+    itemsize = 8 if double else 4
+    values = arrangement.rows * arrangement.values_per_row
+    elements = max([values, *[column.size for column in arrangement.columns.values()]])
+    held = spec.workspace_factor * elements * itemsize + arrangement.extra_workspace_elements * itemsize
+    for name, array in (*arrangement.columns.items(), *arrangement.shared.items()):
+        argument = arguments.get(name)
+        if type(argument) is Array and argument.payload is not array.payload:  # broadcast, on the host
+            held += len(array.payload)
+        if array.dtype.kind != "f" or array.dtype.itemsize != itemsize:  # converted, on the device
+            held += array.size * (8 if array.dtype.kind == "i" else itemsize)
+    held += 8 * values  # summed in float64
+    if reduction == NONE:
+        held += (2 * itemsize + 1) * values  # which of them are NaN; as bytes; and these in the answer
+    return int(held)
 
 
 # Implementation details follow.
@@ -148,7 +169,7 @@ def _check_reduction(spec: LossSpec, reduction: int) -> int:
 
 
 def _check_size(
-    spec: LossSpec, arrangement: Arrangement, elements: int, operations: int, reduction: int, double: bool, limits: RequestLimits
+    spec: LossSpec, arguments: Arguments, arrangement: Arrangement, operations: int, reduction: int, double: bool, limits: RequestLimits
 ) -> None:
     itemsize = 8 if double else 4
     response = arrangement.rows * arrangement.values_per_row * itemsize
@@ -158,8 +179,7 @@ def _check_size(
             limit=limits.max_response_bytes,
             actual=response,
         )
-    # Loss and intermediates are of the largest column's size, or of the output's.
-    workspace = 3 * max(elements * itemsize, response) + arrangement.extra_workspace_elements * itemsize
+    workspace = workspace_bytes(spec, arguments, arrangement, reduction, double=double)
     if workspace > limits.max_workspace_bytes:
         raise WorkspaceTooLarge(
             f"{spec.rpc} would need about {workspace} bytes of working memory; {limits.max_workspace_bytes} are allowed: split the batch",
