@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The budget for everything that the server holds on behalf of its callers, from a message's arrival to its answer.
+"""The budget for everything that the server holds on behalf of its callers, from a message's arrival until its answer has left.
 
 It bounds memory together with three others: the queue's bytes, the working memory that one request may ask for, and the size
 of a batch, of which there is one at a time. While a request is read and computed, its bytes exist about three times (message,
 tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory. A
 message counts from the moment that its first bytes tell its length: what there is no room for is refused before it is received.
 
-A caller may hold at most as much as is then left free: half of the budget where it is alone, a third where another holds as much.
-So whatever one caller does, as to open streams and never read them, there is room for the next.
+A caller may hold at most as much as is then left free: half of the budget when it is alone, a third when another holds as much.
+So whatever one caller does, such as opening streams and never reading them, there is room for the next.
+
+A hold has one owner at a time, who releases it:
+
+    Unary or Streaming (front/)   from the RPC's headers; Unary until its answer has left or it was aborted, Streaming until its
+                                  task has ended and what it wrote has left
+    Unpacker (front/)             the unpacked message, until the RPC takes the hold together with the message
+    service/                      a stream's message and what is made of it, until its calls are answered and the answers sent
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
@@ -26,28 +35,38 @@ T = TypeVar("T")
 
 
 class Admission:
-    """Counts bytes in flight, and says no. Belongs to one event loop."""
+    """Counts bytes in flight, and refuses what there is no room for. Belongs to one event loop."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._accepted_count = 0  # of holds
         self._idle = asyncio.Event()
         self._idle.set()
         self._of_callers: dict[str, int] = {}
         self.in_flight_bytes = 0
 
     def admit(self, nbytes: int, caller: str = "") -> "Hold":
-        """Room for a message, until it is released. Raises InFlightFull, unless nothing else is in flight."""
+        """Room for a message that is here, until it is released: a drain waits for it. Raises InFlightFull, unless nothing else is
+        in flight.
+        """
+        hold = self.reserve(nbytes, caller)
+        hold.accept()
+        return hold
+
+    def reserve(self, nbytes: int, caller: str = "") -> "Hold":
+        """As `admit`, for what may never arrive: no drain waits for it until the hold is accepted."""
         wanted = nbytes + OVERHEAD_BYTES
         self._check(wanted, caller)
         return Hold(self, wanted, caller)
 
     def hold(self, nbytes: int, caller: str = "") -> "Hold":
-        """Counts what is there already and cannot be refused: an answer that its caller is slow to take."""
+        """Counts what is there already and cannot be refused."""
         return Hold(self, nbytes, caller)
 
     async def idle(self) -> None:
-        """Until nothing is in flight."""
-        await self._idle.wait()
+        """Until nothing is left that was accepted."""
+        while self._accepted_count:  # again after the wait: the last hold may have been followed by another in the same turn
+            await self._idle.wait()
 
     # Implementation details follow.
 
@@ -65,23 +84,33 @@ class Admission:
             self._of_callers[caller] = held
         else:
             self._of_callers.pop(caller, None)
-        before, self.in_flight_bytes = self.in_flight_bytes, self.in_flight_bytes + nbytes
-        if not self.in_flight_bytes:
+        self.in_flight_bytes += nbytes
+
+    def _change_accepted(self, count: int) -> None:
+        self._accepted_count += count
+        if not self._accepted_count:
             self._idle.set()
-        elif not before:
+        elif self._accepted_count == count:
             self._idle.clear()
 
 
 class Hold:
-    """Bytes that are counted until they are released: at the end of a `with`, or by `release`, once."""
+    """Bytes that are counted until they are released: at the end of a `with`, or by `release`."""
 
-    __slots__ = ("_admission", "_caller", "_nbytes")
+    __slots__ = ("_accepted", "_admission", "_caller", "_nbytes")
 
     def __init__(self, admission: Admission, nbytes: int, caller: str) -> None:
         self._admission = admission
         self._nbytes = nbytes
         self._caller = caller
+        self._accepted = False
         admission._change(nbytes, caller)
+
+    def accept(self) -> None:
+        """From now on, until the release, a drain waits for it."""
+        if not self._accepted:
+            self._accepted = True
+            self._admission._change_accepted(1)
 
     def grow(self, nbytes: int) -> None:
         """Room for more on behalf of the same message, as for its answer. Raises InFlightFull, and then holds what it held."""
@@ -95,10 +124,23 @@ class Hold:
         other._nbytes -= nbytes
         self._nbytes += nbytes
 
+    def beside(self, nbytes: int) -> "Hold":
+        """Room for something else on behalf of the same RPC, in a hold of its own. Raises InFlightFull."""
+        return self._admission.reserve(nbytes, self._caller)
+
+    def become(self, nbytes: int) -> None:
+        """Counts this many bytes instead, even after a release: what is there already and cannot be refused."""
+        more, self._nbytes = nbytes - self._nbytes, nbytes
+        self._admission._change(more, self._caller)
+
     def release(self) -> None:
         """Gives the bytes back; a second time does nothing."""
-        nbytes, self._nbytes = self._nbytes, 0
-        self._admission._change(-nbytes, self._caller)
+        if self._nbytes:
+            nbytes, self._nbytes = self._nbytes, 0
+            self._admission._change(-nbytes, self._caller)
+        if self._accepted:
+            self._accepted = False
+            self._admission._change_accepted(-1)
 
     def __enter__(self) -> Self:
         return self
@@ -107,11 +149,14 @@ class Hold:
         self.release()
 
 
-async def when_there_is_room(take: Callable[[], T]) -> T:
-    """What `take` returns, once it does not raise InFlightFull any more."""
+async def when_there_is_room(take: Callable[[], T], seconds: float = math.inf) -> T:
+    """What `take` returns, once it no longer raises InFlightFull. Raises that after so many seconds."""
+    ends_at = time.monotonic() + seconds
     while True:
         try:
             return take()
         except InFlightFull as full:
-            seconds = full.retry_after_seconds
-        await asyncio.sleep(seconds)
+            if time.monotonic() >= ends_at:
+                raise
+            pause_seconds = full.retry_after_seconds
+        await asyncio.sleep(pause_seconds)

@@ -16,6 +16,7 @@
     ├─ Unauthenticated            no token, or an unknown one
     ├─ Unimplemented, NotFound    the server has no such method, or health to tell
     ├─ DeadlineExceeded           expired before its computation began
+    ├─ UploadTooSlow              its message was not received in time
     ├─ Cancelled                  the caller is gone
     └─ KernelFailure, DeviceLost, Unexpected  ours: "this is a bug"
 
@@ -253,6 +254,13 @@ class DeadlineExceeded(CallError):
 
     code = "DEADLINE_EXCEEDED"
     reason = "DEADLINE_EXPIRED_IN_QUEUE"
+
+
+class UploadTooSlow(CallError):
+    """The message was not received within the RPC's deadline, or within the time that the server gives a message."""
+
+    code = "DEADLINE_EXCEEDED"
+    reason = "UPLOAD_TOO_SLOW"
 
 
 class Unimplemented(CallError):

@@ -54,6 +54,7 @@ CODES = {
     errors.Unimplemented: "UNIMPLEMENTED",
     errors.NotFound: "NOT_FOUND",
     errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
+    errors.UploadTooSlow: "DEADLINE_EXCEEDED",
     errors.Cancelled: "CANCELLED",
     errors.KernelFailure: "INTERNAL",
     errors.DeviceLost: "INTERNAL",

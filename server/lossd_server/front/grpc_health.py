@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from lossd_server.errors import MessageMalformed, NotFound
+from lossd_server.losses.tensor import Encoded
 from lossd_server.service.streams import Read
 
 SERVICE_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -18,49 +19,50 @@ _SERVING, _NOT_SERVING, _UNKNOWN = (_Response(status=s).SerializeToString() for 
 
 
 class HealthService:
-    """What Health publishes, by name."""
+    """The statuses that Health publishes, by name."""
 
     def __init__(self) -> None:
         self._answers: dict[str, bytes] = {}
-        self._changed: set[asyncio.Event] = set()  # of those who watch
+        self._watching: dict[str, set[asyncio.Event]] = {}  # by name; none is empty
 
     def publish(self, name: str, serving: bool) -> None:
-        """From now on this is the answer."""
-        self._answers[name] = _SERVING if serving else _NOT_SERVING
-        for changed in self._changed:
-            changed.set()
+        """From now on this is the answer. Wakes those who watch the name, if it is another answer than before."""
+        answer = _SERVING if serving else _NOT_SERVING
+        if self._answers.get(name) != answer:
+            self._answers[name] = answer
+            for changed in self._watching.get(name, ()):
+                changed.set()
 
     def methods(self) -> dict[str, tuple[str, Any]]:
         """See Front.add."""
         return {"Check": ("unary", self.check), "Watch": ("server_stream", self.watch)}
 
-    async def check(self, message: bytes, **_: Any) -> bytes:
+    async def check(self, message: Encoded, **_: object) -> bytes:
         """The answer of now."""
         answer = self._answers.get(_name(message))
         if answer is None:
             raise NotFound("the server has no such service")
         return answer
 
-    async def watch(self, read: Read, write: Callable[[bytes], Awaitable[None]], **_: Any) -> None:
+    async def watch(self, read: Read, write: Callable[[bytes], Awaitable[None]], **_: object) -> None:
         """The answer of now, and another one whenever it changes."""
-        name, last, changed = _name(await read() or b""), b"", asyncio.Event()
-        self._changed.add(changed)
+        name, changed = _name(await read() or b""), asyncio.Event()
+        self._watching.setdefault(name, set()).add(changed)
         try:
             while True:
-                answer = self._answers.get(name, _UNKNOWN)
-                if answer != last:
-                    await write(answer)
-                    last = answer
                 changed.clear()
-                if self._answers.get(name, _UNKNOWN) == last:
-                    await changed.wait()
+                await write(self._answers.get(name, _UNKNOWN))
+                await changed.wait()
         finally:
-            self._changed.discard(changed)
+            watching = self._watching[name]
+            watching.remove(changed)
+            if not watching:
+                del self._watching[name]
 
 
-def _name(message: bytes) -> str:
+def _name(message: Encoded) -> str:
     try:
-        name: str = health_pb2.HealthCheckRequest.FromString(message).service
+        name: str = health_pb2.HealthCheckRequest.FromString(bytes(message)).service
     except DecodeError:
         raise MessageMalformed("", "the bytes are not a grpc.health.v1.HealthCheckRequest") from None
     return name

@@ -14,7 +14,7 @@ SERVICE_NAMES: Final = ("grpc.reflection.v1.ServerReflection", reflection.SERVIC
 
 
 class Reflection:
-    """Tells the schemas of these services."""
+    """Serves the schemas of these services."""
 
     def __init__(self, service_names: Sequence[str]) -> None:
         self._servicer = reflection.ReflectionServicer(service_names)
@@ -23,7 +23,7 @@ class Reflection:
         """See Front.add."""
         return {"ServerReflectionInfo": ("bidi_stream", self.info)}
 
-    async def info(self, read: Read, write: Callable[[bytes], Awaitable[None]], **_: Any) -> None:
+    async def info(self, read: Read, write: Callable[[bytes], Awaitable[None]], **_: object) -> None:
         """An answer to each request."""
         while (message := await read()) is not None:
             try:

@@ -8,13 +8,15 @@ leave together: that is cheaper than one after the other, and none waits for any
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from lossd_server.admission import Admission
 from lossd_server.errors import CallError, MetadataTooLarge, Unimplemented
 from lossd_server.front import status
 from lossd_server.front.callers import Callers
+from lossd_server.front.compression import Unpacker
 from lossd_server.front.request_headers import MAX_METADATA_BYTES, RequestHeaders
-from lossd_server.front.rpc import Method
+from lossd_server.front.rpc import Method, ServeStream, ServeUnary
 from lossd_server.front.streaming import Streaming
 from lossd_server.front.unary import Unary
 from lossd_server.http2.asyncio_protocol import ServerProtocol
@@ -26,6 +28,14 @@ from lossd_server.losses.spec import LossSpec
 from lossd_server.metrics import Metrics
 from lossd_server.service.score_batch import EvaluationService
 from lossd_server.service.scoring import Service
+from lossd_server.service.streams import Read
+
+# What RPCs of methods that are open to all may take together, of which one host may take half. They have a budget of their own, so
+# that health is told however full the server is, and so that whoever asks for it takes nothing from those who have tokens.
+OPEN_TO_ALL_BYTES: Final = 64 << 20
+
+# Messages to methods that are open to all are small, whatever others may be.
+_MAX_OPEN_MESSAGE_BYTES: Final = 4 << 10
 
 
 class Front:
@@ -35,6 +45,8 @@ class Front:
         self._service = service
         self._metrics = metrics
         self._who = who
+        self._unpacker = Unpacker()
+        self._open_to_all = Admission(OPEN_TO_ALL_BYTES)
         self._methods: dict[str, Method] = {}
         self._arrived: list[Unary] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -54,23 +66,26 @@ class Front:
     def add_losses(self, service_name: str) -> None:
         """LossService."""
         for rpc, spec in LOSSES.items():
-            self._add(service_name, rpc, "unary", spec)
-        self._add(service_name, "GetServerInfo", "unary", self._service.get_server_info)
+            self._add(service_name, rpc, "unary", spec=spec)
+        self._add(service_name, "GetServerInfo", "unary", unary=self._service.get_server_info)
 
     def add_evaluation(self, service_name: str, evaluation: EvaluationService) -> None:
         """EvaluationService."""
 
-        async def evaluate(read: Any, _: Any, *, deadline: float | None, caller: str) -> bytes:
+        async def evaluate(read: Read, write: object, *, deadline: float | None, caller: str) -> bytes:
             return await evaluation.evaluate(read, deadline=deadline, caller=caller)
 
-        self._add(service_name, "ScoreBatch", "unary", evaluation.score_batch)
-        self._add(service_name, "ScoreStream", "bidi_stream", evaluation.score_stream)
-        self._add(service_name, "Evaluate", "client_stream", evaluate)
+        self._add(service_name, "ScoreBatch", "unary", unary=evaluation.score_batch)
+        self._add(service_name, "ScoreStream", "bidi_stream", stream=evaluation.score_stream)
+        self._add(service_name, "Evaluate", "client_stream", stream=evaluate)
 
     def add(self, service_name: str, methods: Mapping[str, tuple[str, Any]], *, open_to_all: bool = False) -> None:
-        """Another service: kind and coroutine function of each method by name; those of streams take (read, write)."""
+        """Another service: the kind of each method by its name, and its ServeUnary, or ServeStream if it is not "unary"."""
         for name, (kind, serve) in methods.items():
-            self._add(service_name, name, kind, serve, open_to_all=open_to_all)
+            if kind == "unary":
+                self._add(service_name, name, kind, unary=serve, open_to_all=open_to_all)
+            else:
+                self._add(service_name, name, kind, stream=serve, open_to_all=open_to_all)
 
     # What arrives.
 
@@ -96,8 +111,8 @@ class Front:
             caller = self._caller(link, method, head)
             if method.streaming:
                 authenticate = partial(self._caller, link, method, head)
-                return Streaming(link, stream, method, head, caller, self._service, authenticate, ended=ended)
-            unary = Unary(link, stream, method, head, caller, self._service, self._arrive)
+                return Streaming(link, stream, method, head, caller, self._unpacker, authenticate, ended=ended)
+            unary = Unary(link, stream, method, head, caller, self._unpacker, self._arrive)
         except CallError as error:
             if method is not None:
                 method.observe(error.code, 0.0, "")
@@ -116,7 +131,17 @@ class Front:
 
     # Implementation details follow.
 
-    def _add(self, service_name: str, name: str, kind: str, serve: Any, *, open_to_all: bool = False) -> None:
+    def _add(
+        self,
+        service_name: str,
+        name: str,
+        kind: str,
+        *,
+        spec: LossSpec | None = None,
+        unary: ServeUnary | None = None,
+        stream: ServeStream | None = None,
+        open_to_all: bool = False,
+    ) -> None:
         observe = self._metrics.rpc(kind, service_name, name)
         named = self._who.named and not open_to_all
         count_caller = self._metrics.caller_rpc
@@ -126,7 +151,11 @@ class Front:
             if named and caller:
                 count_caller(caller, code)
 
-        self._methods[f"/{service_name}/{name}"] = Method(name, kind != "unary", serve, observe_both, open_to_all)
+        reserve, max_message_bytes = self._service.reserve, self._service.max_request_bytes
+        if open_to_all:
+            reserve, max_message_bytes = self._open_to_all.reserve, min(_MAX_OPEN_MESSAGE_BYTES, max_message_bytes)
+        method = Method(name, observe_both, reserve, max_message_bytes, open_to_all, spec, unary, stream)
+        self._methods[f"/{service_name}/{name}"] = method
 
     def _caller(self, link: ServerProtocol, method: Method, head: RequestHeaders) -> str:
         return self._who.anybody(link) if method.open_to_all else self._who.caller(link, head.authorization)
@@ -140,9 +169,11 @@ class Front:
         arrived, self._arrived = self._arrived, []
         calls: list[Unary] = []
         for unary in arrived:
-            if unary.code:
+            if unary.compressed and not unary.code and not unary.unpack_at_once():
+                self._start(unary)
+            elif unary.code:
                 continue
-            if isinstance(unary.method.serve, LossSpec) and not unary.compressed:
+            elif unary.method.spec is not None:
                 calls.append(unary)
             else:
                 self._start(unary)
@@ -163,12 +194,14 @@ class Front:
         answer: bytes | CallError
         try:
             if unary.compressed:
-                await unary.decompress()
+                await unary.unpack()
                 unary.cancel = None
                 self._arrive(unary)
                 return
-            message, hold, unary.message = unary.message, unary.hold, b""
-            answer = await unary.method.serve(message, deadline=unary.deadline, caller=unary.caller, hold=hold)
+            message, hold, serve, unary.message = unary.message, unary.hold, unary.method.unary, b""
+            assert hold is not None
+            assert serve is not None
+            answer = await serve(message, deadline=unary.deadline, caller=unary.caller, hold=hold)
         except CallError as error:
             answer = error
         except Exception as error:  # noqa: BLE001 - nothing of ours may leak to the caller

@@ -1,63 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every RPC has: a method, a caller, a deadline, messages that arrive in pieces, and one end that the metrics hear of."""
 
-import asyncio
 import time
-import zlib
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
-from weakref import WeakKeyDictionary
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, Protocol
 
-from lossd_server.errors import CallError, DeadlineExceeded, MessageMalformed, RequestTooLarge, Unimplemented
+from lossd_server.admission import Hold
+from lossd_server.errors import CallError, DeadlineExceeded, RequestTooLarge, UploadTooSlow
 from lossd_server.front import status
+from lossd_server.front.compression import Unpacker
 from lossd_server.front.request_headers import RequestHeaders
 from lossd_server.http2.asyncio_protocol import ServerProtocol
 from lossd_server.http2.sending import Stream
+from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
+from lossd_server.service.streams import Read
 
 PREFIX_BYTES: Final = 5  # whether compressed, and the length
 
-# A message that has begun must be whole within this time: what it takes is counted from its beginning.
+# A message that has begun must be whole within this time: what it takes is counted from its beginning. A message that waits for
+# room waits no longer either: those that wait hold what they have, and might wait for each other.
 RECEIVE_SECONDS: Final = 60.0
 
-# Messages to methods that are open to all are small, whatever others may be.
-_MAX_OPEN_BYTES: Final = 4 << 10
 
-# What they become is not counted before it is known.
-_MAX_UNPACKING: Final = 2
-_UNPACKING: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]] = WeakKeyDictionary()
+class ServeUnary(Protocol):
+    """What answers a method of one message each way. `hold` has the room that the message takes, and grows with what it becomes."""
 
-_WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}  # zlib's names of the formats
+    def __call__(self, message: Encoded, *, deadline: float | None, caller: str, hold: Hold) -> Awaitable[bytes]: ...  # noqa: D102
+
+
+class ServeStream(Protocol):
+    """What serves a method with streams of messages. A returned message is the last one that is sent."""
+
+    def __call__(  # noqa: D102
+        self, read: Read, write: Callable[[bytes], Awaitable[None]], *, deadline: float | None, caller: str
+    ) -> Awaitable[bytes | None]: ...
 
 
 class Method(NamedTuple):
-    """A method of a service. `observe` is (status code, seconds, caller)."""
+    """A method of a service: one of `spec`, `unary` and `stream` serves it. `observe` is (status code, seconds, caller)."""
 
     name: str
-    streaming: bool  # of requests or responses
-    serve: Any
     observe: Callable[[str, float, str], None]
+    reserve: Callable[[int, str], Hold]  # of bytes and a caller, in the budget that its RPCs draw on; raises CallError
+    max_message_bytes: int
     open_to_all: bool = False
+    spec: LossSpec | None = None
+    unary: ServeUnary | None = None
+    stream: ServeStream | None = None
 
-    def most_bytes(self, max_request_bytes: int) -> int:
-        """The largest message."""
-        return min(_MAX_OPEN_BYTES, max_request_bytes) if self.open_to_all else max_request_bytes
+    @property
+    def streaming(self) -> bool:
+        """Whether its requests or responses are streams."""
+        return self.stream is not None
 
 
 class Rpc:
     """One RPC from its headers to its end."""
 
-    __slots__ = ("_link", "_stream", "caller", "code", "deadline", "encoding", "method", "started_at")
+    __slots__ = ("_link", "_stream", "_unpacker", "caller", "code", "deadline", "encoding", "method", "started_at")
 
-    def __init__(self, link: ServerProtocol, stream: Stream, method: Method, head: RequestHeaders, caller: str) -> None:
+    def __init__(self, link: ServerProtocol, stream: Stream, method: Method, head: RequestHeaders, caller: str, unpacker: Unpacker) -> None:
         self._link = link
         self._stream = stream
+        self._unpacker = unpacker
         self.method = method
         self.caller = caller
         self.encoding = head.encoding
         self.started_at = now = time.monotonic()
         self.deadline = None if head.timeout_seconds is None else now + head.timeout_seconds
         self.code = ""  # once it has ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was answered, or nobody waits for it any more."""
+        return bool(self.code)
 
     def fail(self, error: CallError, *, headers_sent: bool = False) -> None:
         """Ends the RPC with the error's status."""
@@ -69,7 +86,7 @@ class Rpc:
                 connection.send_headers(self._stream, status.trailers_only(error), ended=True)
 
     def end(self, code: str) -> bool:
-        """Notes the end of the RPC. False where it had ended before."""
+        """Notes the end of the RPC. False if it had ended before."""
         if self.code:
             return False
         self.code = code
@@ -86,7 +103,7 @@ def size_of(prefix: bytes | bytearray | memoryview, max_bytes: int) -> int:
 
 
 def too_large(size: int, max_bytes: int) -> RequestTooLarge:
-    """What a message is answered that the server does not take."""
+    """The error of a message that the server does not take."""
     return RequestTooLarge(
         f"the request has {size} bytes; {max_bytes} are allowed: split the batch",
         limit=max_bytes,
@@ -95,33 +112,15 @@ def too_large(size: int, max_bytes: int) -> RequestTooLarge:
 
 
 def late() -> DeadlineExceeded:
-    """What an RPC is answered whose deadline has passed."""
+    """The error of an RPC whose deadline passed after its request had come."""
     return DeadlineExceeded("the deadline passed")
 
 
-def slow() -> DeadlineExceeded:
-    """What an RPC is answered whose message does not come."""
-    return DeadlineExceeded(f"the message was not received within {RECEIVE_SECONDS:.0f} seconds")
+def upload_late() -> UploadTooSlow:
+    """The error of an RPC whose deadline passed before its request had come."""
+    return UploadTooSlow("the deadline passed before the request was received")
 
 
-async def decompressed(message: Encoded, encoding: str, max_bytes: int) -> bytes:
-    """The message itself, unpacked on another thread, two at a time. Raises Unimplemented, MessageMalformed or RequestTooLarge."""
-    loop = asyncio.get_running_loop()
-    unpacking = _UNPACKING.setdefault(loop, asyncio.Semaphore(_MAX_UNPACKING))
-    async with unpacking:
-        return await asyncio.to_thread(_decompressed, message, encoding, max_bytes)
-
-
-def _decompressed(message: Encoded, encoding: str, max_bytes: int) -> bytes:
-    if encoding not in _WINDOW_BITS:
-        raise Unimplemented(f"messages may be compressed by gzip or deflate, not by {encoding[:20]!r}")
-    unpacker = zlib.decompressobj(_WINDOW_BITS[encoding])
-    try:
-        unpacked = unpacker.decompress(message, max_bytes + 1)
-    except zlib.error:
-        raise MessageMalformed("", f"the bytes are not {encoding}") from None
-    if len(unpacked) > max_bytes:
-        raise too_large(len(unpacked), max_bytes)
-    if not unpacker.eof:
-        raise MessageMalformed("", f"the bytes are not {encoding}")
-    return unpacked
+def upload_slow() -> UploadTooSlow:
+    """The error of an RPC whose message does not come."""
+    return UploadTooSlow(f"the message was not received within {RECEIVE_SECONDS:.0f} seconds")

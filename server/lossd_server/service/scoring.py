@@ -101,6 +101,12 @@ class Service:
 
     def admit(self, nbytes: int, caller: str) -> Hold:
         """Room for a message until the hold is released, after its answer. Raises ShuttingDown, RequestTooLarge or InFlightFull."""
+        hold = self.reserve(nbytes, caller)
+        hold.accept()
+        return hold
+
+    def reserve(self, nbytes: int, caller: str) -> Hold:
+        """As `admit`, for what may never arrive: no drain waits for it until the hold is accepted."""
         if self._draining:
             raise shutting_down()
         if nbytes > self.max_request_bytes:
@@ -109,15 +115,11 @@ class Service:
                 limit=self.max_request_bytes,
                 actual=nbytes,
             )
-        return self._admission.admit(nbytes, caller)
+        return self._admission.reserve(nbytes, caller)
 
     async def admit_when_there_is_room(self, nbytes: int, caller: str) -> Hold:
         """As `admit`, for a message that waits where it can be made to. Raises ShuttingDown or RequestTooLarge."""
         return await when_there_is_room(lambda: self.admit(nbytes, caller))
-
-    def hold(self, nbytes: int, caller: str) -> Hold:
-        """Counts an answer that its caller is slow to take."""
-        return self._admission.hold(nbytes, caller)
 
     # Implementation details follow.
 
