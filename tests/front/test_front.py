@@ -7,7 +7,6 @@ import zlib
 from types import SimpleNamespace
 from typing import Any
 
-import hpack
 import pytest
 from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
@@ -20,35 +19,26 @@ from lossd_server.front.streaming import Streaming
 from lossd_server.http2.frames import ErrorCode
 from lossd_server.http2.sending import INITIAL_WINDOW
 from support.encoded_requests import encoded
+from support.grpc_wire import (
+    DEADLINE,
+    EVALUATE,
+    EXHAUSTED,
+    INVALID,
+    MSE,
+    OK,
+    SCORE_BATCH,
+    SCORE_STREAM,
+    UNIMPLEMENTED,
+    WATCH,
+    answer_of,
+    begin,
+    prefixed,
+)
 from support.harness import House, run, square, until
 from support.http2_peer import INITIAL, ready
-from support.raw_connection import Wire, wire
+from support.raw_connection import wire
 
 RPC, MESSAGE = encoded("mse_loss", input=[3.0], target=[1.0])
-MSE = {":method": "POST", ":scheme": "http", ":path": f"/lossd.v1.LossService/{RPC}", "content-type": "application/grpc", "te": "trailers"}
-OK, INVALID, DEADLINE, EXHAUSTED, UNIMPLEMENTED = "0", "3", "4", "8", "12"
-
-
-def prefixed(message: bytes, compressed: int = 0) -> bytes:
-    return bytes([compressed]) + len(message).to_bytes(4) + message
-
-
-def begin(client: Wire, **fields: str) -> None:
-    named = {f":{name}" if name in ("method", "path") else name.replace("_", "-"): value for name, value in fields.items()}
-    client.send(HeadersFrame(1, hpack.Encoder().encode({**MSE, **named}), flags=["END_HEADERS"]))
-
-
-async def answer_of(client: Wire) -> dict[str, str]:
-    """Headers and trailers."""
-    fields: dict[str, str] = {}
-    while True:
-        got = await client.next(HeadersFrame)
-        fields.update(hpack.Decoder().decode(got.data))
-        if "END_STREAM" in got.flags:
-            return fields
-
-
-WATCH = "/grpc.health.v1.Health/Watch"
 PLAIN, FLATE = prefixed(MESSAGE), prefixed(zlib.compress(MESSAGE), 1)
 
 
@@ -133,7 +123,6 @@ def test_answers_that_their_caller_does_not_take_count_as_in_flight() -> None:
     run(story)
 
 
-UNARY, STREAM, EVALUATE = MSE[":path"], "/lossd.v1.EvaluationService/ScoreStream", "/lossd.v1.EvaluationService/Evaluate"
 WINDOW = INITIAL_WINDOW - 5  # for a message behind its prefix
 ONE_MESSAGE = [[WINDOW - 1], [WINDOW], [WINDOW + 1], [WINDOW + 2], [4 * WINDOW], [300_000]]
 MESSAGES = [*ONE_MESSAGE, [WINDOW + 1] * 4, [9, WINDOW]]
@@ -148,7 +137,7 @@ def unknown(size: int) -> bytes:
 @pytest.mark.parametrize("frame_bytes", [1000, 1 << 14, 1 << 20])
 @pytest.mark.parametrize(
     ("path", "sizes"),
-    [*[(UNARY, sizes) for sizes in ONE_MESSAGE], *[(path, sizes) for path in (STREAM, EVALUATE) for sizes in MESSAGES]],
+    [*[(MSE, sizes) for sizes in ONE_MESSAGE], *[(path, sizes) for path in (SCORE_STREAM, EVALUATE) for sizes in MESSAGES]],
 )
 def test_the_end_of_a_request_may_come_alone(path: str, sizes: list[int], frame_bytes: int) -> None:
     """Clients hold it back while the window is 0."""
@@ -157,7 +146,7 @@ def test_the_end_of_a_request_may_come_alone(path: str, sizes: list[int], frame_
         async with wire(home) as client, asyncio.timeout(10):
             begin(client, path=path)
             await client.upload(1, b"".join([prefixed(unknown(size)) for size in sizes]), frame_bytes)
-            assert (await answer_of(client))["grpc-status"] == (INVALID if path == UNARY else OK)
+            assert (await answer_of(client))["grpc-status"] == (INVALID if path == MSE else OK)
 
     run(story)
 
@@ -186,13 +175,13 @@ def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> Non
 
 
 @pytest.mark.parametrize("calls_before", [0, 1], ids=["computed", "queued"])
-@pytest.mark.parametrize("path", [MSE[":path"], "/lossd.v1.EvaluationService/ScoreBatch"], ids=["unary", "batch"])
+@pytest.mark.parametrize("path", [MSE, SCORE_BATCH], ids=["unary", "batch"])
 def test_a_request_ends_with_its_deadline_though_the_device_is_busy(monkeypatch: pytest.MonkeyPatch, path: str, calls_before: int) -> None:
     async def story(home: House) -> None:
         gate = home.gate(monkeypatch)
         before = [asyncio.ensure_future(home.losses.MseLoss(square(3).mse_loss)) for _ in range(calls_before)]
         await until(lambda: home.admission.in_flight_bytes > 0 or not before)
-        message = MESSAGE if path == MSE[":path"] else pb.ScoreBatchRequest(calls=[square(2)] * 3).SerializeToString()
+        message = MESSAGE if path == MSE else pb.ScoreBatchRequest(calls=[square(2)] * 3).SerializeToString()
         async with wire(home) as client:
             begin(client, path=path, grpc_timeout="30m")
             client.send(DataFrame(1, prefixed(message), flags=["END_STREAM"]))

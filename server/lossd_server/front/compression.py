@@ -96,7 +96,10 @@ class Unpacker:
         try:
             unpacked = await asyncio.shield(attempt)
         except BaseException:
-            attempt.add_done_callback(partial(_abandon, hold))
+            if attempt.done():
+                hold.release()
+            else:
+                attempt.add_done_callback(partial(_abandon, hold))
             raise
         hold.become(OVERHEAD_BYTES + len(unpacked))
         return unpacked, hold

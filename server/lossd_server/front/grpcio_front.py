@@ -9,7 +9,6 @@ unary calls that arrive together, because grpcio hands over one call at a time, 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -28,7 +27,6 @@ from lossd_server.front.rpc import Method
 from lossd_server.http2.header_blocks import MAX_LIST_BYTES
 from lossd_server.http2.sending import INITIAL_WINDOW
 from lossd_server.log import unexpected
-from lossd_server.losses.spec import LossSpec
 from lossd_server.service.scoring import Service
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -133,21 +131,24 @@ class _Handler(grpc.GenericRpcHandler):
 
     async def _unary(self, method: Method, context: Any, deadline: float | None, caller: str) -> bytes:
         read = self._reading(method, context)
-        with nullcontext() if method.open_to_all else self._service.admit(0, caller):  # while the message arrives
+        with method.reserve(0, caller) as hold:
             message = await read()
             if message is None:
                 raise MessageMalformed("", "the request ends before its message does")
             if await read() is not None:
                 raise MessageMalformed("", "the method takes one message")
-        if isinstance(method.serve, LossSpec):
-            return await self._service.score(method.serve, message, deadline=deadline, caller=caller)
-        answer: bytes = await method.serve(message, deadline=deadline, caller=caller)
-        return answer
+            if method.unary is not None:
+                hold.grow(len(message))
+                hold.accept()
+                return await method.unary(message, deadline=deadline, caller=caller, hold=hold)
+        assert method.spec is not None
+        return await self._service.score(method.spec, message, deadline=deadline, caller=caller)
 
     async def _stream(self, method: Method, context: Any, deadline: float | None, caller: str, authenticate: Callable[[], object]) -> None:
-        with nullcontext() if method.open_to_all else self._service.admit(INITIAL_WINDOW, caller):
-            serve = method.serve(self._reading(method, context), context.write, deadline=deadline, caller=caller)
-            task = asyncio.get_running_loop().create_task(serve, name=f"lossd-{method.name}")
+        assert method.stream is not None
+        with method.reserve(0 if method.open_to_all else INITIAL_WINDOW, caller):
+            serve = method.stream(self._reading(method, context), context.write, deadline=deadline, caller=caller)
+            task = asyncio.ensure_future(serve)
             try:
                 while not task.done():
                     await asyncio.wait([task], timeout=_AUTHENTICATE_SECONDS)
@@ -159,14 +160,12 @@ class _Handler(grpc.GenericRpcHandler):
                 await context.write(last)
 
     def _reading(self, method: Method, context: Any) -> Callable[[], Awaitable[bytes | None]]:
-        most_bytes = method.most_bytes(self._service.max_request_bytes)
-
         async def read() -> bytes | None:
             message = await context.read()
             if message is grpc.aio.EOF:
                 return None
-            if len(message) > most_bytes:
-                raise rpc.too_large(len(message), most_bytes)
+            if len(message) > method.max_message_bytes:
+                raise rpc.too_large(len(message), method.max_message_bytes)
             return bytes(message)
 
         return read

@@ -152,6 +152,7 @@ class Unary(Rpc):
         hold = self.hold if stream.unsent else None
         if hold is not None:
             hold.become(OVERHEAD_BYTES + size)
+            hold.accept()  # the service may have released it with the message
             self.hold = None
         self._let_go()
         self.hold = hold

@@ -99,7 +99,7 @@ class Evaluation(MessageStream):
 
     async def run(self, read: Read) -> bytes:
         """The EvaluateResponse, once every message was received and every call computed. Raises CallError."""
-        self._state = self._service.admit(0, self._caller)
+        self._state = self._service.reserve(0, self._caller)
         self._start_reading(read)
         while True:
             if self._error is not None:

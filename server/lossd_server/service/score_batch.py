@@ -64,7 +64,7 @@ class EvaluationService:
 
     async def score_stream(self, read: Read, write: Write, *, deadline: float | None = None, caller: str = "") -> None:
         """ScoreStream: `read` gives the next request message, or None at their end, and `write` sends a response message."""
-        with self._service.admit(0, caller):  # an open stream takes memory too
+        with self._service.reserve(0, caller):  # an open stream takes memory too
             stream = ScoreStream(self._service, self._dispatcher, clock=self._clock, deadline=deadline, caller=caller)
             await self._while_open(stream, stream.run(read, write))
 

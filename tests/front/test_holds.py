@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a peer can make the front hold counts until it is gone, and a drain waits only for what it has accepted."""
+
+import asyncio
+import base64
+
+import pytest
+from grpc_health.v1 import health_pb2
+from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+
+from lossd.v1 import evaluation_service_pb2 as pb
+from lossd_server.admission import OVERHEAD_BYTES, Admission
+from lossd_server.front import rpc
+from lossd_server.http2.sending import INITIAL_WINDOW
+from support.encoded_requests import encoded
+from support.grpc_wire import (
+    CHECK,
+    EVALUATE,
+    MSE,
+    OK,
+    REFLECTION,
+    SCORE_BATCH,
+    SCORE_STREAM,
+    UNAVAILABLE,
+    WATCH,
+    answer_of,
+    begin,
+    prefixed,
+)
+from support.harness import House, run, send, square, until
+from support.http2_peer import INITIAL
+from support.raw_connection import wire
+
+UNREDUCED = encoded("mse_loss", input=[3.0] * 1000, target=[1.0] * 1000, reduction="none")[1]
+CALL = square(1, reduction="none")
+SERIES = pb.EvaluateRequest(calls=[pb.SeriesCall(series=f"{number:0100d}", call=square(1)) for number in range(100)])
+REQUESTS = {
+    MSE: UNREDUCED,
+    SCORE_BATCH: pb.ScoreBatchRequest(calls=[CALL] * 100).SerializeToString(),
+    SCORE_STREAM: send(*[(number, CALL) for number in range(100)]).SerializeToString(),
+    EVALUATE: SERIES.SerializeToString(),
+}
+
+
+# ---- answers
+
+
+@pytest.mark.parametrize("path", REQUESTS)
+@pytest.mark.parametrize("end", ["taken", "reset", "connection lost"])
+def test_an_answer_counts_until_it_has_left(path: str, end: str) -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            client.send(SettingsFrame(0, settings={INITIAL: 0}))
+            begin(client, path=path)
+            client.send(DataFrame(1, prefixed(REQUESTS[path]), flags=["END_STREAM"]))
+            await client.next(HeadersFrame)
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+            assert home.admission.in_flight_bytes > OVERHEAD_BYTES + 4000
+            if end == "taken":
+                client.send(SettingsFrame(0, settings={INITIAL: 1 << 16}))
+                assert (await answer_of(client))["grpc-status"] == OK
+            elif end == "reset":
+                client.send(RstStreamFrame(1, error_code=8))
+            if end != "connection lost":
+                await until(lambda: home.admission.in_flight_bytes == 0)
+
+    run(story)
+
+
+def test_small_answers_that_wait_count_with_what_an_rpc_takes() -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            client.send(SettingsFrame(0, settings={INITIAL: 0}))
+            for number in range(50):
+                begin(client, stream=2 * number + 1)
+                client.send(DataFrame(2 * number + 1, prefixed(encoded("mse_loss", input=[3.0], target=[1.0])[1]), flags=["END_STREAM"]))
+            for _ in range(50):
+                await client.next(HeadersFrame)
+            assert home.admission.in_flight_bytes > 50 * OVERHEAD_BYTES
+
+    run(story)
+
+
+def test_what_a_stream_wrote_before_its_deadline_counts_until_it_has_left() -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            client.send(SettingsFrame(0, settings={INITIAL: 0}))
+            begin(client, path=SCORE_STREAM, grpc_timeout="100m")
+            client.send(DataFrame(1, prefixed(REQUESTS[SCORE_STREAM])))
+            await client.next(HeadersFrame)
+            await until(lambda: home.evaluation.open_streams == 0)
+            await asyncio.sleep(0)
+            assert home.admission.in_flight_bytes > OVERHEAD_BYTES + 4000
+
+    run(story)
+
+
+def test_a_caller_that_takes_no_answers_is_refused_at_its_share() -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            client.send(SettingsFrame(0, settings={INITIAL: 0}))
+            statuses: list[str] = []
+            for number in range(100):
+                begin(client, stream=2 * number + 1, path=EVALUATE)
+                client.send(DataFrame(2 * number + 1, prefixed(SERIES.SerializeToString()), flags=["END_STREAM"]))
+                await until(lambda: home.evaluation.open_streams == 0)
+            assert home.admission.in_flight_bytes <= 1 << 20
+            while UNAVAILABLE not in statuses:
+                statuses.append((await answer_of(client))["grpc-status"])
+
+    run(story, max_in_flight_bytes=1 << 20)
+
+
+# ---- what is open to all
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "ended"),
+    [(WATCH, prefixed(b""), True), (CHECK, b"\0", False), (CHECK, prefixed(b""), True), (WATCH, b"\0", False)],
+    ids=["watches", "checks that do not come", "checks whose answers nobody takes", "watches that do not come"],
+)
+def test_rpcs_that_are_open_to_all_are_bounded_and_take_nothing_from_others(path: str, sent: bytes, ended: bool) -> None:
+    async def story(home: House) -> None:
+        budget = home.server._listener._front._open_to_all
+        budget._max_bytes = 100 * OVERHEAD_BYTES
+        async with wire(home) as client, wire(home) as other:
+            client.send(SettingsFrame(0, settings={INITIAL: 0}))
+            for number in range(60):
+                begin(client, stream=2 * number + 1, path=path)
+                client.send(DataFrame(2 * number + 1, sent, flags=["END_STREAM"] if ended else []))
+            refused = 0
+            while refused < 10:
+                answer = await answer_of(client)
+                assert (answer["grpc-status"], "grpc-retry-pushback-ms" in answer) == (UNAVAILABLE, True)
+                refused += 1
+            assert 50 * OVERHEAD_BYTES <= budget.in_flight_bytes < 51 * OVERHEAD_BYTES
+            assert home.admission.in_flight_bytes == 0
+            with home.admission.hold(1 << 40):
+                begin(other, path=MSE)
+                other.send(DataFrame(1, prefixed(UNREDUCED), flags=["END_STREAM"]))
+                assert (await answer_of(other))["grpc-status"] == UNAVAILABLE
+        await until(lambda: budget.in_flight_bytes == 0)
+
+    run(story)
+
+
+def test_health_is_told_though_the_server_is_full() -> None:
+    async def story(home: House) -> None:
+        with home.admission.hold(1 << 40):
+            async with wire(home) as client:
+                begin(client, path=CHECK)
+                client.send(DataFrame(1, prefixed(b""), flags=["END_STREAM"]))
+                assert (await answer_of(client))["grpc-status"] == OK
+
+    run(story)
+
+
+def test_a_change_wakes_those_who_watch_the_name_and_no_others() -> None:
+    async def story(home: House) -> None:
+        health = home.server._health_service
+        async with wire(home) as client:
+            for number, name in enumerate(("liveness", "readiness", "nobody")):
+                begin(client, stream=2 * number + 1, path=WATCH)
+                message = health_pb2.HealthCheckRequest(service=name).SerializeToString()
+                client.send(DataFrame(2 * number + 1, prefixed(message), flags=["END_STREAM"]))
+            told = [await client.next(DataFrame) for _ in range(3)]
+            assert sorted((each.stream_id, each.data[-1]) for each in told) == [(1, 1), (3, 1), (5, 3)]
+            health.publish("readiness", True)  # as it was
+            assert not any(event.is_set() for events in health._watching.values() for event in events)
+            health.publish("readiness", False)
+            health.publish("nobody", True)
+            told = [await client.next(DataFrame) for _ in range(2)]
+            assert sorted((each.stream_id, each.data[-1]) for each in told) == [(3, 2), (5, 1)]
+            client.send(*[RstStreamFrame(stream, error_code=8) for stream in (1, 3, 5)])
+            await until(lambda: not health._watching)
+
+    run(story)
+
+
+# ---- what a drain waits for
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        (WATCH, prefixed(b"")),
+        (REFLECTION, b""),
+        (REFLECTION, prefixed(b"")),
+        (SCORE_STREAM, b"\0\0"),
+        (MSE, b""),
+        (MSE, prefixed(bytes(1 << 20))[: 1 << 14]),
+        (MSE, prefixed(UNREDUCED)),
+        (SCORE_STREAM, prefixed(bytes(1 << 20))[:INITIAL_WINDOW]),
+    ],
+)
+def test_a_drain_does_not_wait_for_what_has_not_arrived(path: str, sent: bytes) -> None:
+    async def story(home: House) -> None:
+        budgets = (home.admission, home.server._listener._front._open_to_all)
+        async with wire(home) as client:
+            begin(client, path=path)
+            for start in range(0, len(sent), 1 << 14):
+                client.send(DataFrame(1, sent[start : start + (1 << 14)]))
+            await until(lambda: sum(each.in_flight_bytes for each in budgets) > 0)
+            await asyncio.sleep(0.05)
+            assert sum(each.in_flight_bytes for each in budgets) > 0
+            await asyncio.wait_for(home.admission.idle(), 5)
+
+    run(story)
+
+
+@pytest.mark.parametrize("path", REQUESTS)
+def test_a_drain_waits_until_an_answer_has_left(path: str) -> None:
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            client.send(SettingsFrame(0, settings={INITIAL: 0}))
+            begin(client, path=path)
+            client.send(DataFrame(1, prefixed(REQUESTS[path]), flags=["END_STREAM"]))
+            await client.next(HeadersFrame)
+            idle = asyncio.ensure_future(home.admission.idle())
+            await asyncio.sleep(0.1)
+            assert not idle.done()
+            client.send(SettingsFrame(0, settings={INITIAL: 1 << 16}))
+            await idle
+            assert (await answer_of(client))["grpc-status"] == OK
+
+    run(story)
+
+
+def test_what_is_accepted_right_after_the_last_was_released_is_waited_for() -> None:
+    async def story() -> None:
+        admission = Admission(1 << 30)
+        first = admission.admit(1)
+        idle = asyncio.ensure_future(admission.idle())
+        await asyncio.sleep(0)
+        first.release()
+        second = admission.admit(1)
+        await asyncio.sleep(0.01)
+        assert not idle.done()
+        second.release()
+        await idle
+
+    asyncio.run(story())
+
+
+# ---- uploads
+
+
+@pytest.mark.parametrize("path", [MSE, EVALUATE])
+@pytest.mark.parametrize(
+    ("timeout", "words"), [("100m", "the deadline passed before"), ("", "was not received within")], ids=["the caller's", "the server's"]
+)
+def test_an_upload_that_takes_too_long_has_a_reason_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, path: str, timeout: str, words: str
+) -> None:
+    monkeypatch.setattr(rpc, "RECEIVE_SECONDS", 0.2)
+
+    async def story(home: House) -> None:
+        async with wire(home) as client:
+            begin(client, path=path, **({"grpc_timeout": timeout} if timeout else {}))
+            client.send(DataFrame(1, prefixed(UNREDUCED)[:100]))
+            answer = await answer_of(client)
+            assert words in answer["grpc-message"]
+            assert "UPLOAD_TOO_SLOW" in reason_of(answer)
+
+    run(story)
+
+
+def reason_of(answer: dict[str, str]) -> str:
+    encoded_details = answer["grpc-status-details-bin"]
+    return base64.b64decode(encoded_details + "=" * (-len(encoded_details) % 4)).decode("latin-1")
