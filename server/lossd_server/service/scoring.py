@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Generator, Hashable, Sequence
 
 from lossd.v1 import loss_service_pb2
-from lossd_server.admission import Admission, Hold, when_there_is_room
+from lossd_server.admission import Admission, Hold
 from lossd_server.errors import CallError, RequestTooLarge, ShuttingDown
 from lossd_server.log import unexpected
 from lossd_server.losses.spec import LossSpec
@@ -117,9 +117,11 @@ class Service:
             )
         return self._admission.reserve(nbytes, caller)
 
-    async def admit_when_there_is_room(self, nbytes: int, caller: str) -> Hold:
-        """As `admit`, for a message that waits where it can be made to. Raises ShuttingDown or RequestTooLarge."""
-        return await when_there_is_room(lambda: self.admit(nbytes, caller))
+    def hold(self, nbytes: int, caller: str) -> Hold:
+        """As `admit`, for a message that goes ahead although there is no room."""
+        hold = self._admission.hold(nbytes, caller)
+        hold.accept()
+        return hold
 
     # Implementation details follow.
 
