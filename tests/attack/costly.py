@@ -11,7 +11,7 @@ from functools import partial
 import grpc
 import numpy as np
 
-from lossd import _twins
+from lossd import twins
 from lossd.v1 import evaluation_service_pb2 as evaluation_pb2
 from lossd.v1 import options_pb2, vocabulary_pb2
 
@@ -106,7 +106,7 @@ def shape_of_ones() -> bytes:
 
 def adaptive(rows: int, clusters: int = 1024) -> bytes:
     """AdaptiveLogSoftmaxWithLoss with as many clusters as may be."""
-    request = _twins.public("AdaptiveLogSoftmaxWithLossRequest")()
+    request = twins.public("AdaptiveLogSoftmaxWithLossRequest")()
     request.input.shape.extend((rows, 1))
     request.input.bfloat16_values = bytes(2 * rows)
     request.target.shape.append(rows)

@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from lossd import _twins
+from lossd import twins
 from lossd.v1 import evaluation_service_pb2 as evaluation_pb2
 
 from .corpus import MEMBERS, Valid
@@ -33,7 +33,7 @@ class Mutator:
     def __init__(self, generator: random.Random, valid: list[Valid]) -> None:
         self.random = generator
         self._valid = valid
-        self._parsed = [(call, _twins.public(f"{call.rpc}Request").FromString(call.message)) for call in valid]
+        self._parsed = [(call, twins.public(f"{call.rpc}Request").FromString(call.message)) for call in valid]
         self._changes: tuple[Callable[[Any], None], ...] = (
             self._change_tensor,
             self._change_tensor,
@@ -244,7 +244,7 @@ class Mutator:
 
     def _reencode(self, rpc: str, message: bytes) -> bytes:
         """The same message in another encoding, if protobuf allows it: packed fields in pieces, fields again, unknown fields."""
-        twin = _twins.twin(f"{rpc}Request").FromString(message)
+        twin = twins.twin(f"{rpc}Request").FromString(message)
         for tensor in _tensors(twin):
             member = tensor.WhichOneof("values")
             if member in TYPED and getattr(tensor, member).values:
@@ -310,7 +310,7 @@ def _convert(member: str, value: Any) -> Any:
 
 
 def _loss_call(rpc: str, message: bytes) -> bytes:
-    call = _twins.envelope("LossCall")()
+    call = twins.envelope("LossCall")()
     setattr(call, MEMBERS[rpc], message)
     encoded: bytes = call.SerializeToString()
     return encoded

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossd import _twins
+from lossd import twins
 from lossd.v1 import response_pb2
 
 # Bad input never deserves another status.
@@ -93,6 +93,6 @@ def _leads(descriptor: Any, names: list[str]) -> bool:
 
 _REQUESTS = {
     member.message_type.name.removesuffix("Request"): member.message_type
-    for member in _twins.public("LossCall").DESCRIPTOR.fields
+    for member in twins.public("LossCall").DESCRIPTOR.fields
     if member.message_type
 }

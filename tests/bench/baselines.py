@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import grpc
 
-from lossd import _twins
+from lossd import twins
 from lossd.v1 import evaluation_service_pb2 as evaluation
 from lossd.v1 import response_pb2
 
@@ -50,7 +50,7 @@ def echo() -> dict[str, Method]:
     batch = evaluation.ScoreBatchResponse(outcomes=[outcome] * 100)
     stream = evaluation.ScoreStreamResponse(outcomes=[evaluation.StreamOutcome(id=50, outcome=outcome)])
     return {
-        **{name: (lambda request: ANSWER, _twins.public(f"{name}Request").FromString, _serialize) for name in LOSSES},
+        **{name: (lambda request: ANSWER, twins.public(f"{name}Request").FromString, _serialize) for name in LOSSES},
         "ScoreBatch": (lambda request: batch, evaluation.ScoreBatchRequest.FromString, _serialize),
         "ScoreStream": (lambda request: stream, evaluation.ScoreStreamRequest.FromString, _serialize),
     }
@@ -107,9 +107,9 @@ def naive() -> dict[str, Method]:
 
     handlers = dict(zip(LOSSES, (cross_entropy, mse, l1), strict=True))
     return {
-        **{name: (handle, _twins.twin(f"{name}Request").FromString, _serialize) for name, handle in handlers.items()},
-        "ScoreBatch": (batch, _twins.twin("ScoreBatchRequest").FromString, _serialize),
-        "ScoreStream": (stream, _twins.twin("ScoreStreamRequest").FromString, _serialize),
+        **{name: (handle, twins.twin(f"{name}Request").FromString, _serialize) for name, handle in handlers.items()},
+        "ScoreBatch": (batch, twins.twin("ScoreBatchRequest").FromString, _serialize),
+        "ScoreStream": (stream, twins.twin("ScoreStreamRequest").FromString, _serialize),
     }
 
 

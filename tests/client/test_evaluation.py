@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import lossd
 from lossd import Execution
-from lossd._statistics import ExactSum, Totals
+from lossd.statistics import ExactSum, Totals
 from samples.record import normal, rng
 from support.fake_server import BATCH, UNARY, Fake, Refused, fake_server, outcome
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lossd import _twins
+from lossd import twins
 from lossd.v1 import regression_pb2, tensor_pb2
 from lossd_server.errors import InvalidArgument, MessageMalformed, TensorByteLengthMismatch
 from lossd_server.losses import LOSSES, tensor
@@ -41,7 +41,7 @@ def public_tensor(kind: str, array: np.ndarray) -> tensor_pb2.Tensor:
 
 
 def twin_of(message: tensor_pb2.Tensor | bytes) -> Any:
-    return _twins.twin("Tensor").FromString(message if isinstance(message, bytes) else message.SerializeToString())
+    return twins.twin("Tensor").FromString(message if isinstance(message, bytes) else message.SerializeToString())
 
 
 def varint(value: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lossd import _twins
+from lossd import twins
 from lossd.v1 import evaluation_service_pb2 as evaluation_pb2
 from lossd.v1 import regression_pb2, sequence_pb2, tensor_pb2
 from lossd_server.errors import CallError, MessageMalformed, ShapeMismatch, TooManyCalls, TooManyFields
@@ -63,12 +63,12 @@ BOMBS: dict[str, tuple[str, bytes, type[CallError]]] = {
 def test_a_message_that_would_take_many_times_its_size_is_not_parsed(
     monkeypatch: pytest.MonkeyPatch, rpc: str, message: bytes, error: type[CallError]
 ) -> None:
-    _twins.twin(f"{rpc}Request").FromString(message)  # it is valid
+    twins.twin(f"{rpc}Request").FromString(message)  # it is valid
 
     class Refuses:
-        DESCRIPTOR = _twins.twin(f"{rpc}Request").DESCRIPTOR
+        DESCRIPTOR = twins.twin(f"{rpc}Request").DESCRIPTOR
 
-    monkeypatch.setattr(decoding._twins, "twin", lambda name: Refuses)
+    monkeypatch.setattr(decoding.twins, "twin", lambda name: Refuses)
     with pytest.raises(error):
         parse(f"{rpc}Request", message)
 
@@ -109,7 +109,7 @@ ENCODINGS: dict[str, Callable[[np.ndarray], bytes]] = {
 @pytest.mark.parametrize("make", ENCODINGS.values(), ids=ENCODINGS)
 def test_large_honest_messages_are_read_however_they_are_encoded(make: Callable[[np.ndarray], bytes]) -> None:
     message = tensors(make)
-    spec, public = LOSSES["MseLoss"], _twins.public("MseLossRequest")
+    spec, public = LOSSES["MseLoss"], twins.public("MseLossRequest")
     arguments = decode(spec, parse("MseLossRequest", message), lambda: public.FromString(message))
     assert arguments["target"].values.sum() == pytest.approx(100_000 * 99_999 / 2)
 
@@ -138,7 +138,7 @@ def test_the_samples_pass_at_any_size(monkeypatch: pytest.MonkeyPatch, name: str
     ids=["tags", "lengths", "short", "kinds", "numbers"],
 )
 def test_bytes_that_are_no_message_are_left_to_the_parser(message: bytes) -> None:
-    bounds.check(message, _twins.twin("MseLossRequest").DESCRIPTOR)
+    bounds.check(message, twins.twin("MseLossRequest").DESCRIPTOR)
     with pytest.raises(protobuf.Malformed):
         list(protobuf.fields(message, 0, len(message)))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lossd
-from lossd import _errors, _twins
+from lossd import _errors, twins
 from lossd.v1 import (
     classification_pb2,
     loss_service_pb2_grpc,
@@ -151,7 +151,7 @@ def test_a_message_that_no_client_of_ours_sends(
 def _spoilt(name: str) -> Iterator[tuple[str, Any, str, str]]:
     """(label, message, reason, field): a good request of this loss with one thing wrong, for every tensor and every option."""
     rpc, good = encoded(name, **SAMPLES[name].samples[0].kwargs)
-    public = _twins.public(f"{rpc}Request")
+    public = twins.public(f"{rpc}Request")
 
     def but() -> Any:
         return public.FromString(good)
@@ -208,7 +208,7 @@ REALS = [
 @pytest.mark.parametrize(("name", "argument"), REALS)
 def test_a_number_that_the_compute_type_cannot_hold_is_named(address: str, name: str, argument: str) -> None:
     rpc, good = encoded(name, **SAMPLES[name].samples[0].kwargs)
-    message = _twins.public(f"{rpc}Request").FromString(good)
+    message = twins.public(f"{rpc}Request").FromString(good)
     setattr(message, argument, 1e39)
     error = _fails(address, rpc, message.SerializeToString())
     assert (error.reason, [violation.field for violation in error.details.field_violations]) == ("HYPERPARAMETER_OUT_OF_RANGE", [argument])

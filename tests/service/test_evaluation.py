@@ -18,7 +18,7 @@ from lossd.v1 import evaluation_service_pb2 as pb
 from lossd.v1 import evaluation_service_pb2_grpc as pb_grpc
 from lossd.v1 import options_pb2
 from lossd_server import errors
-from lossd_server.call import Call
+from lossd_server.call import Call, Statistics
 from lossd_server.losses.spec import Arguments, LossSpec
 from lossd_server.requests import messages as parsing
 from lossd_server.requests import reader
@@ -363,8 +363,8 @@ def test_the_order_of_mini_batches_does_not_change_a_bit(stub: Any, data: st.Dat
 def test_sums_of_a_series_are_rounded_once() -> None:
     made = evaluate_module.Series("L1Loss", options_pb2.REDUCTION_MEAN)
     for number in (1e100, 1.0, -1e100):
-        made.add(evaluate_module.Statistics(number, number, 1.0, 1, 0))
-    assert (made.statistics.sum, made.value, made.call_count) == (1.0, 1 / 3, 3)
+        made.totals.add(Statistics(number, number, 1.0, 1, 0))
+    assert (made.totals.sum, made.totals.value("mean"), made.totals.call_count) == (1.0, 1 / 3, 3)
 
 
 # ---- bugs of ours

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import grpc
 
-from lossd import _twins
+from lossd import twins
 from lossd._errors import ErrorDetails, FieldViolation, LossdError, error_of
 from lossd.v1 import evaluation_service_pb2
 
@@ -20,10 +20,10 @@ _MEMBERS: Final = {
 }
 _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
-_ScoreBatchRequest: Final = _twins.envelope("ScoreBatchRequest")
-_ScoreBatchResponse: Final = _twins.twin("ScoreBatchResponse")
-_ScoreStreamRequest: Final = _twins.envelope("ScoreStreamRequest")
-_ScoreStreamResponse: Final = _twins.twin("ScoreStreamResponse")
+_ScoreBatchRequest: Final = twins.envelope("ScoreBatchRequest")
+_ScoreBatchResponse: Final = twins.twin("ScoreBatchResponse")
+_ScoreStreamRequest: Final = twins.envelope("ScoreStreamRequest")
+_ScoreStreamResponse: Final = twins.twin("ScoreStreamResponse")
 
 
 class Encoded(NamedTuple):

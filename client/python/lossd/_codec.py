@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from lossd import _twins
+from lossd import twins
 from lossd.v1 import options_pb2
 
 ReductionName = Literal["none", "mean", "sum", "batchmean"]
@@ -96,7 +96,7 @@ class Request:
 
     def message(self) -> Any:
         """The twin of the request message."""
-        message = _twins.twin(f"{self.rpc}Request")(reduction=_REDUCTIONS[self.reduction])
+        message = twins.twin(f"{self.rpc}Request")(reduction=_REDUCTIONS[self.reduction])
         if self.options.get("precision") == "float64":
             message.precision = options_pb2.PRECISION_FLOAT64
         if self.options.get("reject_non_finite"):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from lossd import _calls, _codec, _split, _twins
+from lossd import _calls, _codec, _split, twins
 from lossd._calls import Encoded
 from lossd._channel import MAX_MESSAGE_BYTES
 from lossd._codec import LossResult, Request
@@ -28,7 +28,7 @@ MAX_ATTEMPTS: Final = 4  # as in the service config
 T = TypeVar("T")
 Job = Callable[[], Coroutine[Any, Any, T]]
 
-_LossResponse: Final = _twins.twin("LossResponse")
+_LossResponse: Final = twins.twin("LossResponse")
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -17,7 +17,7 @@ from lossd._codec import LossResult, Request
 from lossd._errors import ConnectionFailedError, DeadlineError, LossdError, OverloadedError
 from lossd._losses import LossMethods
 from lossd._losses._base import ArrayT, FloatT, ResultT
-from lossd._statistics import Totals
+from lossd.statistics import Totals
 
 if TYPE_CHECKING:
     from lossd._core import Core

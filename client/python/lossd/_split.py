@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lossd._codec import Execution, LossResult, Request, Values
 from lossd._errors import ErrorDetails, FieldViolation, InvalidArgumentError, LossdError, TooLargeError
-from lossd._statistics import Totals
+from lossd.statistics import Totals
 
 
 class Cut(Enum):

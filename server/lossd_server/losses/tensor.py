@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tensor message <-> array, without per-element work in either direction, and without torch.
 
-Messages are parsed through their twins (lossd._twins), whose packed fields are bytes.
+Messages are parsed through their twins (lossd.twins), whose packed fields are bytes.
 """
 
 import math

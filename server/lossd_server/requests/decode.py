@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
-from lossd import _twins
+from lossd import twins
 from lossd_server.errors import MessageMalformed, ShapeMismatch, TooManyFields
 from lossd_server.losses.spec import Argument, Arguments, Flag, Group, Integer, Lengths, LossSpec, Real, Tensor
 from lossd_server.losses.tensor import Encoded, Unpacked, decode_tensor
@@ -21,7 +21,7 @@ IN_ONE_PIECE_ABOVE_BYTES: Final = 4 << 20
 
 def parse(message_name: str, payload: Encoded) -> Any:
     """The twin of the message of lossd.v1 with this name. Raises MessageMalformed, TooManyFields or ShapeMismatch."""
-    twin = _twins.twin(message_name)
+    twin = twins.twin(message_name)
     bounds.check(payload, twin.DESCRIPTOR)
     try:
         return twin.FromString(payload)
@@ -33,10 +33,10 @@ def read(spec: LossSpec, message: Encoded) -> Arguments:
     """The arguments of an encoded request. Raises MessageMalformed, TooManyFields, or InvalidArgument, naming the field."""
     name = f"{spec.rpc}Request"
     if len(message) <= bounds.ABOVE_BYTES:
-        return decode(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
-    bounds.check(message, _twins.twin(name).DESCRIPTOR)
+        return decode(spec, parse(name, message), lambda: twins.public(name).FromString(message))
+    bounds.check(message, twins.twin(name).DESCRIPTOR)
     try:
-        found = skeleton.without_payloads(_twins.twin(name).DESCRIPTOR, message)
+        found = skeleton.without_payloads(twins.twin(name).DESCRIPTOR, message)
     except protobuf.Malformed:
         raise _malformed(name) from None
     if found is None:
@@ -46,7 +46,7 @@ def read(spec: LossSpec, message: Encoded) -> Arguments:
                 limit=1,
                 actual=2,
             )
-        return decode(spec, parse(name, message), lambda: _twins.public(name).FromString(message))
+        return decode(spec, parse(name, message), lambda: twins.public(name).FromString(message))
     thin, spans = found
     view = memoryview(message)
     return _read(spec.arguments, parse(name, thin), "", payloads={path: view[start:end] for path, (start, end) in spans.items()})
@@ -64,7 +64,7 @@ def decode(spec: LossSpec, message: Any, public: Callable[[], Any] | None = None
     except Unpacked:
         pass
     try:
-        whole = _twins.public(f"{spec.rpc}Request").FromString(message.SerializeToString()) if public is None else public()
+        whole = twins.public(f"{spec.rpc}Request").FromString(message.SerializeToString()) if public is None else public()
     except DecodeError:
         raise _malformed(f"{spec.rpc}Request") from None
     return _read(spec.arguments, whole, "", public=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
 
-from lossd import _twins
+from lossd import twins
 from lossd_server.call import CALL_OVERHEAD_BYTES
 from lossd_server.errors import CallError, MessageMalformed, TooManyCalls, TooManyFields
 from lossd_server.losses.tensor import Encoded
@@ -48,7 +48,7 @@ def split(message_name: str, message: Encoded, *around: str) -> Generator[None, 
 
     Raises MessageMalformed, TooManyCalls or TooManyFields.
     """
-    record = _twins.records(message_name)
+    record = twins.records(message_name)
     apart = Apart([], {name: [] for name in around})
     if len(message) > _PARSE_UP_TO_BYTES:
         yield from _split(record, message, apart)

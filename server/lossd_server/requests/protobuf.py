@@ -27,6 +27,10 @@ _MAX_VARINT_BYTES: Final = 10
 _RUN: Final = 4096
 
 
+# Numbers below 128 as protobuf writes them.
+SMALL_VARINTS: Final = [bytes([number]) for number in range(128)]
+
+
 class Malformed(Exception):  # noqa: N818 - a signal: whoever reads the message says what is wrong
     """The bytes are no message."""
 
@@ -89,16 +93,13 @@ def varint(message: Encoded, position: int, end: int) -> tuple[int, int]:
 def encoded_varint(number: int) -> bytes:
     """A number >= 0 as protobuf writes it."""
     if number < 128:
-        return _VARINTS[number]
+        return SMALL_VARINTS[number]
     encoded = bytearray()
     while number >= 128:
         encoded.append(number & 127 | 128)
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
-
-
-_VARINTS: Final = [bytes([number]) for number in range(128)]
 
 
 def _run(message: Encoded, begin: int, stop: int, end: int) -> int:

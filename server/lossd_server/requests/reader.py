@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
-from lossd import _twins
+from lossd import twins
 from lossd.v1 import evaluation_service_pb2
 from lossd_server.call import Call
 from lossd_server.errors import CallError, MessageMalformed, TensorMissing
@@ -25,8 +25,8 @@ _SPECS: Final = {
     for field in evaluation_service_pb2.LossCall.DESCRIPTOR.fields
     if field.message_type
 }
-_LOSS_CALL: Final = _twins.twin("LossCall").DESCRIPTOR
-_REQUESTS: Final = {spec.rpc: _twins.twin(f"{spec.rpc}Request").DESCRIPTOR for spec in LOSSES.values()}
+_LOSS_CALL: Final = twins.twin("LossCall").DESCRIPTOR
+_REQUESTS: Final = {spec.rpc: twins.twin(f"{spec.rpc}Request").DESCRIPTOR for spec in LOSSES.values()}
 
 # Calls of one message that are read as one: enough to leave little to each, few enough not to keep others waiting for long.
 _MAX_TOGETHER: Final = 256
@@ -112,7 +112,7 @@ def _request_of(message: Encoded) -> tuple[str, Encoded]:
         if len(message) > decode.IN_ONE_PIECE_ABOVE_BYTES:
             raise MessageMalformed("", "the bytes are not a lossd.v1.LossCall with one request")
     try:
-        envelope = _twins.envelope("LossCall").FromString(message)
+        envelope = twins.envelope("LossCall").FromString(message)
     except DecodeError:
         raise MessageMalformed("", "the bytes are not a lossd.v1.LossCall") from None
     member_name = envelope.WhichOneof("request")

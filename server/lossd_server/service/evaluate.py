@@ -11,12 +11,11 @@ import asyncio
 from collections.abc import Generator, Sequence
 from typing import Final
 
-from lossd import _twins
-from lossd._statistics import ExactSum
+from lossd import twins
+from lossd.statistics import Totals
 from lossd.v1 import options_pb2
 from lossd_server.admission import Hold
-from lossd_server.call import NONE, SUM, Answer, Call, Outcome, Statistics
-from lossd_server.compute import reduce
+from lossd_server.call import NONE, SUM, Answer, Call, Outcome
 from lossd_server.errors import (
     CallError,
     Cancelled,
@@ -43,38 +42,18 @@ _SERIES_BYTES: Final = 2048
 # When a call that found the queue full is submitted again.
 _RETRY_SECONDS: Final = 0.1
 
-_EvaluateResponse: Final = _twins.twin("EvaluateResponse")
+_EvaluateResponse: Final = twins.twin("EvaluateResponse")
 
 
 class Series:
-    """The statistics of everything that was added. `loss` is the RPC of its calls, `reduction` theirs."""
+    """A series: the RPC and the reduction of its calls, and the totals of everything that was added."""
 
-    __slots__ = ("_denominator", "_numerator", "_sum", "call_count", "element_count", "ignored_count", "loss", "reduction")
+    __slots__ = ("loss", "reduction", "totals")
 
     def __init__(self, loss: str, reduction: int) -> None:
         self.loss = loss
         self.reduction = reduction
-        self._sum, self._numerator, self._denominator = ExactSum(), ExactSum(), ExactSum()
-        self.element_count = self.ignored_count = self.call_count = 0
-
-    def add(self, statistics: Statistics) -> None:
-        """Adds a mini-batch."""
-        self._sum.add(statistics.sum)
-        self._numerator.add(statistics.mean_numerator)
-        self._denominator.add(statistics.mean_denominator)
-        self.element_count += statistics.element_count
-        self.ignored_count += statistics.ignored_count
-        self.call_count += 1
-
-    @property
-    def statistics(self) -> Statistics:
-        """Of the concatenation, each sum rounded once."""
-        return Statistics(self._sum.value, self._numerator.value, self._denominator.value, self.element_count, self.ignored_count)
-
-    @property
-    def value(self) -> float:
-        """The sum, or the mean by the series' denominator: NaN where nothing counts."""
-        return self._sum.value if self.reduction == SUM else reduce.mean(self._numerator.value, self._denominator.value)
+        self.totals = Totals()
 
 
 class Evaluation(MessageStream):
@@ -180,11 +159,12 @@ class Evaluation(MessageStream):
     def _encode(self) -> Generator[None, None, bytes]:
         parts: list[bytes] = []
         for name, series in self._series.items():
-            statistics = series.statistics
+            totals = series.totals
+            value = totals.value("sum" if series.reduction == SUM else "mean")
             response = _EvaluateResponse()
-            result = response.series.add(series=name, value=series.value, call_count=series.call_count)
+            result = response.series.add(series=name, value=value, call_count=totals.call_count)
             for field in ("sum", "mean_numerator", "mean_denominator", "element_count", "ignored_count"):
-                setattr(result.statistics, field, getattr(statistics, field))
+                setattr(result.statistics, field, getattr(totals, field))
             parts.append(response.SerializeToString())
             yield
         return b"".join(parts)
@@ -237,7 +217,7 @@ class _Calls(StreamRequests):
                 return
             series = self._series[index]
             assert series is not None
-            series.add(answer.statistics)
+            series.totals.add(answer.statistics)
         self.remaining -= len(indices)
         if not self.remaining:
             self._stream._let_go(self)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from lossd import _twins
+from lossd import twins
 from lossd_server.call import Answer, Success
 from lossd_server.errors import CallError, QueueFull
 from lossd_server.losses import LOSSES
@@ -40,7 +40,7 @@ class Probe:
         self._dispatcher = dispatcher
         self._clock = clock
         spec = LOSSES["CrossEntropyLoss"]
-        message = _twins.twin("CrossEntropyLossRequest")()
+        message = twins.twin("CrossEntropyLossRequest")()
         message.input.shape.extend((2, _CLASSES))
         message.input.float32_values.values.append(bytes(4 * 2 * _CLASSES))
         message.class_indices.shape.append(2)

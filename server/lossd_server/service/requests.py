@@ -42,7 +42,7 @@ class Requests:
         self.queued_count = 0
         self._resume: Callable[[], None] | None = None
         self._resume_at = 0
-        self._submission = Submission(len(messages), self._settle)
+        self._submission: Submission | None = None
         self._as_one: dict[int, Sequence[int]] = {}  # the indices of requests that are queued as one, by the first
 
     # For subclasses to define.
@@ -69,6 +69,8 @@ class Requests:
     def submit(self, entries: list[Entry]) -> None:
         """Queues calls under the indices of their requests."""
         self.queued_count += sum([len(self._as_one.get(entry.index, (entry.index,))) for entry in entries])
+        if self._submission is None:
+            self._submission = Submission(len(self.messages), self._settle)
         self._dispatcher.submit(self._submission, entries)
 
     # For the service.
@@ -84,7 +86,8 @@ class Requests:
 
     def cancel(self, index: int | None = None) -> None:
         """Takes a request, or all, out of the queue. It is answered as Cancelled, unless it is being computed."""
-        self._dispatcher.cancel(self._submission, index)
+        if self._submission is not None:
+            self._dispatcher.cancel(self._submission, index)
 
     def close(self) -> None:
         """Nobody waits for any of them any more."""

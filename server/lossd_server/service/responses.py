@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from lossd import _twins
+from lossd import twins
 from lossd_server.call import Answer, Execution, Outcome, Statistics, Success
 from lossd_server.errors import CallError, InvalidArgument, Unavailable
-from lossd_server.requests.protobuf import encoded_varint
+from lossd_server.requests.protobuf import SMALL_VARINTS, encoded_varint
 
-_Error: Final = _twins.twin("Error")
+_Error: Final = twins.twin("Error")
 
 # Tags: field number << 3 | wire type.
 _VALUE: Final = struct.Struct("<Bd")  # LossResponse.value = 1
@@ -32,8 +32,10 @@ _DOUBLES: Final = (_FIRST, *(_FIRST + 8 + 2 + 1 + 9 * index for index in range(3
 
 def response(answer: Answer, execution: Execution) -> bytes:
     """An encoded LossResponse."""
-    output = _VALUE.pack(0x09, answer.value) if answer.values is None else _values(answer.values, answer.shape, answer.double)
-    return output + _statistics(answer.statistics) + _execution(execution)
+    rest = _statistics(answer.statistics) + _execution(execution)
+    if answer.values is None:
+        return _VALUE.pack(0x09, answer.value) + rest
+    return b"".join((_before_values(len(answer.values), answer.shape, answer.double), answer.values, rest))
 
 
 def outcome(result: Outcome) -> bytes:
@@ -95,27 +97,31 @@ def _field(tag: bytes, message: bytes) -> bytes:
     return tag + encoded_varint(len(message)) + message
 
 
+def _varint(number: int) -> bytes:
+    return SMALL_VARINTS[number] if number < 128 else encoded_varint(number)
+
+
 def _statistics(statistics: Statistics) -> bytes:
     sums = _SUMS.pack(0x09, statistics.sum, 0x11, statistics.mean_numerator, 0x19, statistics.mean_denominator)
-    counts = b"\x20" + encoded_varint(statistics.element_count) + b"\x28" + encoded_varint(statistics.ignored_count)
-    return b"\x1a" + encoded_varint(len(sums) + len(counts)) + sums + counts  # LossResponse.statistics = 3
+    counts = b"\x20" + _varint(statistics.element_count) + b"\x28" + _varint(statistics.ignored_count)
+    return b"\x1a" + SMALL_VARINTS[len(sums) + len(counts)] + sums + counts  # LossResponse.statistics = 3
 
 
 def _execution(execution: Execution) -> bytes:
     queue_seconds, compute_seconds, calls, device = execution
     seconds = _SECONDS.pack(0x09, queue_seconds, 0x11, compute_seconds)
     name = device.encode()
-    rest = b"\x18" + encoded_varint(calls) + b"\x22" + encoded_varint(len(name)) + name
-    return b"\x22" + encoded_varint(len(seconds) + len(rest)) + seconds + rest  # LossResponse.execution = 4
+    rest = b"\x18" + _varint(calls) + b"\x22" + SMALL_VARINTS[len(name)] + name
+    return b"\x22" + SMALL_VARINTS[len(seconds) + len(rest)] + seconds + rest  # LossResponse.execution = 4
 
 
-def _values(payload: bytes, shape: tuple[int, ...], double: bool) -> bytes:
-    """LossResponse.values = 2, a Tensor: shape = 1, float32_values = 2 or float64_values = 3, each with values = 1."""
+def _before_values(nbytes: int, shape: tuple[int, ...], double: bool) -> bytes:
+    """LossResponse.values = 2, a Tensor up to its payload: shape = 1, float32_values = 2 or float64_values = 3, whose values = 1."""
     extents = b"".join([encoded_varint(extent) for extent in shape])
-    packed = b"\x0a" + encoded_varint(len(payload))
-    size = len(packed) + len(payload)
+    packed = b"\x0a" + encoded_varint(nbytes)
+    size = len(packed) + nbytes
     head = (_field(b"\x0a", extents) if extents else b"") + (b"\x1a" if double else b"\x12") + encoded_varint(size) + packed
-    return b"".join((b"\x12", encoded_varint(len(head) + len(payload)), head, payload))
+    return b"".join((b"\x12", encoded_varint(len(head) + nbytes), head))
 
 
 def _error(error: CallError) -> bytes:

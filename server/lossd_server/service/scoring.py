@@ -83,7 +83,11 @@ class Service:
     def start(self, requests: Requests) -> None:
         """Scores requests, as far as this turn's slice goes before it returns. Each is answered once, unless it is not wanted any more."""
         requests.work = work = self._score(requests)
-        self._dispatcher.slices.start(work, requests.caller)
+        if len(requests.indices) > 1:
+            self._dispatcher.slices.start(work, requests.caller)
+        else:
+            while next(work, PARKED) is None:
+                pass
 
     async def get_server_info(self, message: Encoded, **_: object) -> bytes:
         """Versions, devices, losses and limits."""

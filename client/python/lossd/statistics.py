@@ -2,9 +2,7 @@
 """Statistics of a loss over many results, exact: whatever the order of adding and merging, the same bits come out."""
 
 import math
-from typing import Final, Self
-
-from lossd._codec import LossResult
+from typing import Final, Protocol, Self
 
 # Every finite double is a whole number of units of 2^-1074.
 _UNIT_BITS: Final = 1074
@@ -44,6 +42,21 @@ class ExactSum:
             return math.inf if self._units > 0 else -math.inf
 
 
+class Statistics(Protocol):
+    """LossStatistics of the schema, as the client's results and the server's answers have them."""
+
+    @property
+    def sum(self) -> float: ...  # noqa: D102
+    @property
+    def mean_numerator(self) -> float: ...  # noqa: D102
+    @property
+    def mean_denominator(self) -> float: ...  # noqa: D102
+    @property
+    def element_count(self) -> int: ...  # noqa: D102
+    @property
+    def ignored_count(self) -> int: ...  # noqa: D102
+
+
 class Totals:
     """The merged statistics of any number of results."""
 
@@ -53,7 +66,7 @@ class Totals:
         self._sum, self._numerator, self._denominator = ExactSum(), ExactSum(), ExactSum()
         self.element_count = self.ignored_count = self.call_count = 0
 
-    def add(self, result: LossResult) -> None:
+    def add(self, result: Statistics) -> None:
         """Adds one result."""
         self._sum.add(result.sum)
         self._numerator.add(result.mean_numerator)
