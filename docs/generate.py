@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "client" / "python"), str(ROOT / "server")]
@@ -60,10 +60,9 @@ def settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = "depends on the machine" if field.default_factory else f"`{_plain(field.default)}`" if field.default != "" else "empty"
-        ranges = ", ".join(_range(bound) for bound in field.metadata if _range(bound))
-        kind = getattr(field.annotation, "__name__", str(field.annotation))
-        rows.append((f"`--{name.replace('_', '-')}`", f"`LOSSD_{name.upper()}`", kind, default, ranges, _escaped(field.description or "")))
-    return _table(("Flag", "Variable", "Type", "Default", "Range", "Meaning"), rows)
+        names = f"`--{name.replace('_', '-')}`<br>`LOSSD_{name.upper()}`"
+        rows.append((names, _type(field), default, _escaped(field.description or "")))
+    return _table(("Flag and variable", "Type", "Default", "Meaning"), rows)
 
 
 def metrics() -> str:
@@ -212,11 +211,13 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _range(bound: Any) -> str:
-    for name, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<")):
-        if hasattr(bound, name):
-            return f"{sign} {getattr(bound, name)}"
-    return ""
+def _type(field: Any) -> str:
+    """The setting's type and range, or its choices."""
+    if get_origin(field.annotation) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    signs = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+    bounds = [f"{sign} {getattr(bound, name)}" for bound in field.metadata for name, sign in signs if hasattr(bound, name)]
+    return ", ".join([getattr(field.annotation, "__name__", str(field.annotation)), *bounds])
 
 
 def _subclasses(kind: type[errors.CallError]) -> list[type[errors.CallError]]:

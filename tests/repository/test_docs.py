@@ -85,7 +85,7 @@ def test_every_section_is_on_a_page() -> None:
 def test_settings_are_complete() -> None:
     text = generate.settings()
     for name, field in Settings.model_fields.items():
-        assert f"| `--{name.replace('_', '-')}` | `LOSSD_{name.upper()}` |" in text
+        assert f"| `--{name.replace('_', '-')}`<br>`LOSSD_{name.upper()}` |" in text
         if field.default_factory is None and field.default not in ("", False, True):
             assert f"| `{field.default}` |" in text
 

@@ -5,10 +5,15 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import lossd
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,6 +66,43 @@ def test_the_client_imports_with_the_base_dependencies_alone() -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked})); import lossd; print(lossd.Client.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("Client\n", "")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert lossd.__version__ == version("lossd")
+
+
+def needed(requirements: Iterable[str], extras: Iterable[str] = ("",), seen: set[str] | None = None) -> Iterator[Requirement]:
+    """These requirements and all that follow from them here, without those that PyTorch pins."""
+    seen = set() if seen is None else seen
+    for text in requirements:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+            continue
+        if requirement.name.startswith(("nvidia-", "cuda-", "triton")):
+            continue
+        yield requirement
+        name = f"{canonicalize_name(requirement.name)}[{','.join(sorted(requirement.extras))}]"
+        if name not in seen:
+            seen.add(name)
+            try:
+                yield from needed(requires(requirement.name) or (), requirement.extras or ("",), seen)
+            except PackageNotFoundError:  # what the tests do not need
+                continue
+
+
+def test_constraints_pin_every_dependency_within_its_declared_range() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    pins = {canonicalize_name(name): pin for name, pin in (line.split("==") for line in lines)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = [line for line in declared if not line.startswith("lossd[")]
+    found = list(needed(declared))
+    assert len(found) > len(declared)
+    for requirement in found:
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"constraints.txt does not pin {name}"
+        assert requirement.specifier.contains(pins[name], prereleases=True), f"{requirement} is not met by {pins[name]}"
 
 
 def test_the_image_has_the_torch_that_the_package_asks_for() -> None:
