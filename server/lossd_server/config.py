@@ -19,47 +19,58 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LOSSD_", extra="forbid", frozen=True)
 
-    listen: str = Field("127.0.0.1:50051", description="Address of the gRPC server: HOST:PORT, port 0 for a free one, or unix:PATH.")
+    listen: str = Field(
+        "127.0.0.1:50051", description="Address of the gRPC server: HOST:PORT, with port 0 for any free port, or unix:PATH."
+    )
     admin_listen: str = Field(
         "127.0.0.1:9464", description="Address of /metrics, /healthz and /readyz over HTTP: HOST:PORT; empty turns it off."
     )
     transport: Literal["lossd", "grpcio"] = Field(
-        "lossd", description="What speaks HTTP/2: lossd itself, or grpcio, which makes no promises of memory and time under a flood."
+        "lossd",
+        description="Which HTTP/2 implementation serves gRPC: lossd, or grpcio, which does not bound memory and time under a flood.",
     )
-    workers: int = Field(1, ge=1, description="Processes that share the port, the threads and the memory; more than one needs Linux.")
-    tls_cert_file: str = Field("", description="Certificate chain in PEM: serve TLS. Renewed files are used without a restart.")
-    tls_key_file: str = Field("", description="Its private key in PEM.")
-    tls_client_ca_file: str = Field("", description="CA certificates in PEM: clients need a certificate signed by one of them.")
-    tokens_file: str = Field("", description="Lines of NAME SHA256_HEX, as `lossd token` prints: callers need one of these bearer tokens.")
-    insecure: bool = Field(False, description="Allow --listen to be reachable from other machines without TLS.")
-    device: str = Field("auto", description="auto, cpu or cuda:N. auto is the first CUDA device, else the CPU.")
+    workers: int = Field(
+        1, ge=1, description="Server processes. They share the port and divide threads and memory limits; more than one needs Linux."
+    )
+    tls_cert_file: str = Field("", description="Certificate chain in PEM, for TLS. Renewed files are used without a restart.")
+    tls_key_file: str = Field("", description="Private key of the certificate, in PEM.")
+    tls_client_ca_file: str = Field("", description="CA certificates in PEM. Clients then need a certificate that one of them signed.")
+    tokens_file: str = Field(
+        "", description="File of lines NAME SHA256_HEX, from `lossd token`. Callers then need one of these bearer tokens."
+    )
+    insecure: bool = Field(False, description="Allow an address that other machines can reach without TLS.")
+    device: str = Field("auto", description="auto, cpu or cuda:N. auto is the first CUDA device if there is one, otherwise the CPU.")
     intra_op_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that one large batch may use on a CPU."
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="CPU threads that one large batch may use."
     )
-    max_request_bytes: int = Field(64 * _MIB, ge=1, description="Largest request message.")
-    max_response_bytes: int = Field(64 * _MIB, ge=1, description="Largest response message.")
-    max_workspace_bytes: int = Field(4096 * _MIB, ge=1, description="Largest working memory that one request may ask for.")
-    max_operations: int = Field(10**12, ge=1, description="Most multiply-adds that one request may ask for.")
-    max_batch_bytes: int = Field(2 * _MIB, ge=1, description="Most bytes of tensors in one batch; a larger call is one by itself.")
-    max_batch_elements: int = Field(16 * _MIB, ge=1, description="Most elements of the largest tensors in one batch.")
+    max_request_bytes: int = Field(64 * _MIB, ge=1, description="Maximum size of a request message.")
+    max_response_bytes: int = Field(64 * _MIB, ge=1, description="Maximum size of a response message.")
+    max_workspace_bytes: int = Field(4096 * _MIB, ge=1, description="Maximum working memory of the computation of one request.")
+    max_operations: int = Field(10**12, ge=1, description="Maximum multiply-adds of the computation of one request.")
+    max_batch_bytes: int = Field(2 * _MIB, ge=1, description="Maximum tensor bytes in one batch; a larger call is computed by itself.")
+    max_batch_elements: int = Field(16 * _MIB, ge=1, description="Maximum elements of the largest tensors in one batch.")
     max_queue_bytes: int = Field(
-        512 * _MIB, ge=1, description="Most bytes of tensors that wait, of one caller half; further calls are answered UNAVAILABLE."
+        512 * _MIB,
+        ge=1,
+        description="Maximum queued tensor bytes; one caller may hold at most half. Further calls are answered UNAVAILABLE.",
     )
     max_in_flight_bytes: int = Field(
         1024 * _MIB,
         ge=1,
-        description="Most bytes of requests between arrival and answer, answers included, of one caller half; "
-        "further requests are answered UNAVAILABLE.",
+        description="Maximum bytes of requests and answers held at once; one caller may hold at most half. "
+        "Further requests are answered UNAVAILABLE.",
     )
-    max_connections: int = Field(1024, ge=1, description="Most connections; further ones are closed at once.")
+    max_connections: int = Field(1024, ge=1, description="Maximum number of connections; further ones are closed at once.")
     stuck_batch_seconds: float = Field(
-        60.0, gt=0, description="A batch that takes longer, and 20 times its estimate, is given up, and the device with it."
+        60.0, gt=0, description="A batch that takes longer than this, and more than 20 times its estimate, is abandoned with its device."
     )
-    probe_interval_seconds: float = Field(10.0, gt=0, description="How often readiness computes a known loss on the device.")
+    probe_interval_seconds: float = Field(
+        10.0, gt=0, description="Seconds between readiness checks, each of which computes a known loss on the device."
+    )
     drain_delay_seconds: float = Field(
-        0.0, ge=0, description="At SIGTERM: time to go on serving while health checks say NOT_SERVING and load balancers notice."
+        0.0, ge=0, description="At SIGTERM, seconds to keep serving while health checks say NOT_SERVING, so that load balancers notice."
     )
-    drain_seconds: float = Field(10.0, ge=0, description="After that: time for accepted calls to complete.")
+    drain_seconds: float = Field(10.0, ge=0, description="Seconds after that for accepted calls to complete.")
     reflection: bool = Field(True, description="Serve gRPC reflection.")
     log_level: str = Field("info", description="debug, info, warning or error.")
 

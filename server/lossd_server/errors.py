@@ -93,13 +93,13 @@ class DtypeUnsupported(InvalidArgument):
 
 
 class ShapeMismatch(InvalidArgument):
-    """A shape is impossible by itself or does not go with the other tensors'."""
+    """A shape is impossible, or does not match the shapes of the other tensors."""
 
     reason = "SHAPE_MISMATCH"
 
 
 class TargetOutOfRange(InvalidArgument):
-    """A target is outside the loss's domain: a class index, a label of +-1, a probability."""
+    """A target is outside the loss's domain: a class index, a label of 1 or -1, a probability."""
 
     reason = "TARGET_OUT_OF_RANGE"
 
@@ -129,13 +129,13 @@ class HyperparameterOutOfRange(InvalidArgument):
 
 
 class NonFiniteInput(InvalidArgument):
-    """The request sets reject_non_finite and a float tensor holds a NaN or an infinity."""
+    """The request sets reject_non_finite, and a float tensor contains NaN or an infinity."""
 
     reason = "NON_FINITE_INPUT"
 
 
 class IdInUse(InvalidArgument):
-    """A call of a stream has the id of another that is not answered yet."""
+    """A call of a stream has the id of another call that is not answered yet."""
 
     reason = "ID_IN_USE"
 
@@ -175,28 +175,28 @@ class WorkspaceTooLarge(TooLarge):
 
 
 class TooManyCalls(TooLarge):
-    """The message holds more calls than one may."""
+    """The message has more calls than the limit."""
 
     reason = "TOO_MANY_CALLS"
     unit = "calls"
 
 
 class TooManyFields(TooLarge):
-    """The message is made of so many parts that it would take a multiple of its size when it is read."""
+    """The message has so many fields that reading it would take many times its size."""
 
     reason = "TOO_MANY_FIELDS"
     unit = "fields"
 
 
 class TooManySeries(TooLarge):
-    """The evaluation has more series than one may."""
+    """The evaluation has more series than the limit."""
 
     reason = "TOO_MANY_SERIES"
     unit = "series"
 
 
 class OperationsTooLarge(CallError):
-    """The computation would take more multiply-adds than max_operations, whatever memory it needs."""
+    """The computation would take more multiply-adds than max_operations."""
 
     code = "RESOURCE_EXHAUSTED"
     reason = "OPERATIONS_TOO_LARGE"
@@ -219,31 +219,31 @@ class Unavailable(CallError):
 
 
 class QueueFull(Unavailable):
-    """The queue holds as many bytes as it may."""
+    """The queue is full, or the caller holds its share of it."""
 
     reason = "QUEUE_FULL"
 
 
 class InFlightFull(Unavailable):
-    """The requests that are being read, wait, or are being answered hold as many bytes as they may."""
+    """The memory for requests and answers is full, or the caller holds its share of it."""
 
     reason = "IN_FLIGHT_FULL"
 
 
 class DeviceUnavailable(Unavailable):
-    """The device was lost while the call shared a batch with others, or waited: another try will be well."""
+    """The device was lost while the call waited or shared a batch with others. A retry is safe."""
 
     reason = "DEVICE_UNAVAILABLE"
 
 
 class ShuttingDown(Unavailable):
-    """The server drains; another replica will answer."""
+    """The server is stopping. Another replica will answer."""
 
     reason = "SHUTTING_DOWN"
 
 
 class Unauthenticated(CallError):
-    """The caller has no token, or one that is not known."""
+    """The bearer token is missing or not known."""
 
     code = "UNAUTHENTICATED"
     reason = "TOKEN_INVALID"
@@ -264,27 +264,27 @@ class UploadTooSlow(CallError):
 
 
 class Unimplemented(CallError):
-    """There is no such method, or not in this way."""
+    """There is no such method, or it is not called like this."""
 
     code = "UNIMPLEMENTED"
     reason = "UNIMPLEMENTED"
 
 
 class NotFound(CallError):
-    """There is no such service to ask the health of."""
+    """A health check names a service that the server does not have."""
 
     code = "NOT_FOUND"
     reason = "SERVICE_UNKNOWN"
 
 
 class MetadataTooLarge(TooLarge):
-    """The request's headers exceed what a caller may send."""
+    """The request's headers exceed the limit."""
 
     reason = "METADATA_TOO_LARGE"
 
 
 class Cancelled(CallError):
-    """The caller went away; nobody reads this."""
+    """The caller cancelled the call, or its connection is gone."""
 
     code = "CANCELLED"
     reason = "CANCELLED"
@@ -301,7 +301,7 @@ class KernelFailure(CallError):
 
 
 class DeviceLost(CallError):
-    """The device died of, or never came back from, a batch of this call alone. Not to be tried again: it may be the cause."""
+    """The device failed, or never finished, while it computed this call alone. Do not retry: the call may be the cause."""
 
     code = "INTERNAL"
     reason = "DEVICE_LOST"
@@ -311,7 +311,7 @@ class DeviceLost(CallError):
 
 
 class Unexpected(CallError):
-    """The server raised what it should not have. One call fails; whatever shared its message does not."""
+    """The server raised an unexpected exception. Only this call fails, not the other calls of its message."""
 
     code = "INTERNAL"
     reason = "UNEXPECTED"
