@@ -2,9 +2,7 @@
 """READ SECOND: build, start, serve, drain, stop."""
 
 import asyncio
-import signal
 import time
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from lossd_server.admission import Admission
 from lossd_server.compute import device as devices
 from lossd_server.compute.device import Device
 from lossd_server.config import Settings
-from lossd_server.errors import ShuttingDown
 from lossd_server.front import grpc_health, reflection
 from lossd_server.front.callers import Callers
 from lossd_server.front.grpcio_front import GrpcioListener
@@ -34,10 +31,7 @@ from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.requests.validate import RequestLimits
 from lossd_server.service.probe import Health, Probe
 from lossd_server.service.score_batch import EvaluationService
-from lossd_server.service.scoring import Service
-
-# What health watchers and idle streams get to notice that the server goes, once everything accepted is answered.
-_GOODBYE_SECONDS = 0.5
+from lossd_server.service.scoring import Service, shutting_down
 
 SERVICE_NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 EVALUATION_SERVICE_NAME = evaluation_service_pb2.DESCRIPTOR.services_by_name["EvaluationService"].full_name
@@ -118,17 +112,14 @@ class Server:
         )
 
     async def serve(self) -> None:
-        """Serves until SIGTERM or SIGINT, then drains and stops. Raises DeviceGoneError after the device was lost for good."""
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self.request_stop)
+        """Serves until it is requested to stop, then drains and stops. Raises DeviceGoneError after the device was lost for good."""
         await self._stop_requested.wait()
         await self.stop()
         if self._device_gone:
             raise DeviceGoneError
 
     def request_stop(self) -> None:
-        """Does what SIGTERM does."""
+        """Makes `serve` stop. A second time does nothing."""
         self._stop_requested.set()
 
     @property
@@ -137,22 +128,23 @@ class Server:
         return self._metrics.registry
 
     async def stop(self) -> None:
-        """Says that it is not ready, serves on for drain_delay_seconds, refuses new calls, and answers every accepted one.
+        """Says that it is not ready, serves on for drain_delay_seconds, and answers every accepted call within drain_seconds.
 
-        What is not answered within drain_seconds fails as UNAVAILABLE.
+        See front/draining.py for what is accepted. What is not answered in time fails as UNAVAILABLE, whatever the device is doing;
+        it all takes about a second more than the two together, at most.
         """
         settings = self._settings
         _log.info("draining", queued_calls=self._dispatcher.queued_calls)
         await self._health.drain()
         if not self._device_gone:
             await asyncio.sleep(settings.drain_delay_seconds)
-        self._service.drain()
-        self._evaluation.drain()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(settings.drain_seconds):
-                await self._admission.idle()
-        self._dispatcher.abandon(lambda: ShuttingDown("the server was stopped before the call's turn came", retry_after_seconds=0.1))
-        await self._listener.stop(min(_GOODBYE_SECONDS, settings.drain_seconds))
+
+        def refuse_new() -> None:
+            self._service.drain()
+            self._evaluation.drain()
+
+        await self._listener.stop(refuse_new, settings.drain_seconds)
+        self._dispatcher.abandon(shutting_down)
         await self._health.stop()
         self._device.close()
         if self._admin is not None:

@@ -8,6 +8,7 @@ batch notices; see Dispatcher.
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -25,6 +26,9 @@ Done = Callable[[Results | None], None]  # None: the device was lost
 _PARALLEL_ABOVE_SECONDS = 4e-3
 
 _CPU_SLOTS, _GPU_SLOTS = 1, 2
+
+# In which a thread without work has ended.
+_END_SECONDS = 0.1
 
 _log = structlog.get_logger("lossd.device")
 
@@ -85,7 +89,6 @@ class Device:
         self._inline_thread = 0
         self.slots = _CPU_SLOTS if self.is_cpu else _GPU_SLOTS
         self._replacements = 1 if self.is_cpu else 0
-        self._is_lost = False
         self._start_threads()
 
     def run_inline(self, calls: Sequence[Call]) -> Results:
@@ -108,18 +111,17 @@ class Device:
         """
         self._end_threads()  # should they return after all
         if not self._replacements:
-            self._is_lost = True
             return False
         self._replacements -= 1
         self._start_threads()
         return True
 
     def close(self) -> None:
-        """Ends the threads after the work they have, for which it waits unless the device is lost for good."""
+        """Ends the threads after the work they have, for which it does not wait: nobody knows how long that takes."""
         self._end_threads()
-        if not self._is_lost:
-            for thread in self._threads:
-                thread.join()
+        ends_at = time.monotonic() + _END_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, ends_at - time.monotonic()))
 
     # Implementation details follow.
 

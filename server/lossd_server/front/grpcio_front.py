@@ -9,6 +9,7 @@ unary calls that arrive together, because grpcio hands over one call at a time, 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -30,6 +31,9 @@ from lossd_server.log import unexpected
 from lossd_server.service.scoring import Service
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+# What streams that never end and clients get to take notice, once everything accepted is answered.
+_GOODBYE_SECONDS: Final = 0.5
 
 # How soon a stream ends whose caller's token was removed.
 _AUTHENTICATE_SECONDS: Final = 1.0
@@ -64,9 +68,19 @@ class GrpcioListener:
         """Begins to accept."""
         await self._server.start()
 
-    async def stop(self, seconds: float) -> None:
-        """Takes no further connections and requests, lets what is there end within so many seconds, and ends the rest."""
-        await self._server.stop(seconds)
+    async def stop(self, refuse_new: Callable[[], None], seconds: float) -> None:
+        """Takes no further connections and requests, and answers what was accepted within so many seconds.
+
+        `refuse_new` has streams of calls end when what they accepted is answered.
+        """
+        stopping = asyncio.create_task(self._server.stop(seconds))
+        await asyncio.sleep(0)  # it tells clients before the first call is refused
+        refuse_new()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._handler.nothing_accepted.wait()
+        await self._server.stop(min(_GOODBYE_SECONDS, seconds))
+        await stopping
 
 
 # Implementation details follow.
@@ -80,6 +94,9 @@ class _Handler(grpc.GenericRpcHandler):
     def __init__(self, methods: Mapping[str, Method], service: Service, who: Callers) -> None:
         self._service = service
         self._who = who
+        self._accepted = 0
+        self.nothing_accepted = asyncio.Event()
+        self.nothing_accepted.set()
         self._handlers: dict[str, Any] = {
             path: (grpc.stream_stream_rpc_method_handler if method.streaming else grpc.stream_unary_rpc_method_handler)(
                 partial(self._handle, method)
@@ -137,6 +154,7 @@ class _Handler(grpc.GenericRpcHandler):
                 raise MessageMalformed("", "the request ends before its message does")
             if await read() is not None:
                 raise MessageMalformed("", "the method takes one message")
+            self._accept(context)
             if method.unary is not None:
                 hold.grow(len(message))
                 hold.accept()
@@ -148,6 +166,8 @@ class _Handler(grpc.GenericRpcHandler):
         assert method.stream is not None
         with method.reserve(0 if method.open_to_all else INITIAL_WINDOW, caller):
             serve = method.stream(self._reading(method, context), context.write, deadline=deadline, caller=caller)
+            if method.has_calls:
+                self._accept(context)
             task = asyncio.ensure_future(serve)
             try:
                 while not task.done():
@@ -158,6 +178,18 @@ class _Handler(grpc.GenericRpcHandler):
             last = task.result()
             if last is not None:
                 await context.write(last)
+
+    def _accept(self, context: Any) -> None:
+        """A server that stops waits for the RPC, until its answer is sent."""
+
+        def done(_: Any) -> None:
+            self._accepted -= 1
+            if not self._accepted:
+                self.nothing_accepted.set()
+
+        self._accepted += 1
+        self.nothing_accepted.clear()
+        context.add_done_callback(done)
 
     def _reading(self, method: Method, context: Any) -> Callable[[], Awaitable[bytes | None]]:
         async def read() -> bytes | None:

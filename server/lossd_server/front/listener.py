@@ -3,14 +3,13 @@
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lossd_server import sockets
 from lossd_server.config import Settings
-from lossd_server.front import tls
+from lossd_server.front import draining, tls
 from lossd_server.front.request_headers import read_request_headers
 from lossd_server.front.router import Front
 from lossd_server.http2.asyncio_protocol import ConnectionLimits, Connections
@@ -29,9 +28,6 @@ KEEPALIVE_TIMEOUT_SECONDS = 20
 
 # Whoever has not said within this time what every connection begins with, TLS included, is disconnected.
 HANDSHAKE_SECONDS = 20
-
-# Between looks at what is left, while the server stops.
-_LOOK_SECONDS = 0.005
 
 
 class Listener:
@@ -74,27 +70,12 @@ class Listener:
             self._servers.append(await create(self._hub.link, sock=each, backlog=sockets.BACKLOG, **secure))
         self._hub.start()
 
-    async def stop(self, seconds: float) -> None:
-        """Takes no further connections and requests, lets what is there end within so many seconds, and ends the rest."""
-        ends_at = time.monotonic() + seconds
+    async def stop(self, refuse_new: Callable[[], None], seconds: float) -> None:
+        """Takes no further connections, and ends those that there are as draining.drain does, which has `refuse_new` and `seconds`."""
         for server in self._servers:
             server.close()
-        for link in self._hub.links:
-            link.connection.drain()
-        self._hub.flush()
-        await _until(lambda: all(link.connection.closing and not link.connection.streams for link in self._hub.links), ends_at)
-        await self._front.stop()
-        for link in list(self._hub.links):
-            link.close()
-        await _until(lambda: not self._hub.links, ends_at)
+        await draining.drain(self._hub, refuse_new, seconds)
         self._hub.close()
+        await self._front.stop()
         if self._bound is not None:
             self._bound.close()
-
-
-# Implementation details follow.
-
-
-async def _until(condition: Callable[[], bool], ends_at: float) -> None:
-    while not condition() and time.monotonic() < ends_at:  # noqa: ASYNC110 - once, for a moment; too many places would have to tell
-        await asyncio.sleep(_LOOK_SECONDS)

@@ -76,8 +76,8 @@ class Front:
             return await evaluation.evaluate(read, deadline=deadline, caller=caller)
 
         self._add(service_name, "ScoreBatch", "unary", unary=evaluation.score_batch)
-        self._add(service_name, "ScoreStream", "bidi_stream", stream=evaluation.score_stream)
-        self._add(service_name, "Evaluate", "client_stream", stream=evaluate)
+        self._add(service_name, "ScoreStream", "bidi_stream", stream=evaluation.score_stream, has_calls=True)
+        self._add(service_name, "Evaluate", "client_stream", stream=evaluate, has_calls=True)
 
     def add(self, service_name: str, methods: Mapping[str, tuple[str, Any]], *, open_to_all: bool = False) -> None:
         """Another service: the kind of each method by its name, and its ServeUnary, or ServeStream if it is not "unary"."""
@@ -141,6 +141,7 @@ class Front:
         unary: ServeUnary | None = None,
         stream: ServeStream | None = None,
         open_to_all: bool = False,
+        has_calls: bool = False,
     ) -> None:
         observe = self._metrics.rpc(kind, service_name, name)
         named = self._who.named and not open_to_all
@@ -154,7 +155,7 @@ class Front:
         reserve, max_message_bytes = self._service.reserve, self._service.max_request_bytes
         if open_to_all:
             reserve, max_message_bytes = self._open_to_all.reserve, min(_MAX_OPEN_MESSAGE_BYTES, max_message_bytes)
-        method = Method(name, observe_both, reserve, max_message_bytes, open_to_all, spec, unary, stream)
+        method = Method(name, observe_both, reserve, max_message_bytes, open_to_all, spec, unary, stream, has_calls)
         self._methods[f"/{service_name}/{name}"] = method
 
     def _caller(self, link: ServerProtocol, method: Method, head: RequestHeaders) -> str:

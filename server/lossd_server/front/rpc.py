@@ -48,6 +48,7 @@ class Method(NamedTuple):
     spec: LossSpec | None = None
     unary: ServeUnary | None = None
     stream: ServeStream | None = None
+    has_calls: bool = False  # a stream of calls, which ends by itself once the service drains
 
     @property
     def streaming(self) -> bool:

@@ -73,7 +73,7 @@ class Streaming(Rpc):
             self._begun_at = time.monotonic()
         self._incoming += data
         if self.method.open_to_all and len(self._incoming) > PREFIX_BYTES + self.method.max_message_bytes:  # no window was reserved
-            self._stop(rpc.too_large(len(self._incoming), self.method.max_message_bytes))
+            self.refuse(rpc.too_large(len(self._incoming), self.method.max_message_bytes))
             return
         self._ended = ended
         self._changed.set()
@@ -96,7 +96,17 @@ class Streaming(Rpc):
                 raise rpc.upload_slow()
             self._authenticate()
         except CallError as error:
-            self._stop(error)
+            self.refuse(error)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the stream has calls that are answered before it ends; it ends by itself once the service drains."""
+        return self.method.has_calls
+
+    def refuse(self, error: CallError) -> None:
+        """Ends the RPC with the error's status."""
+        self.fail(error, headers_sent=self._headers_sent)
+        self._task.cancel()
 
     # Implementation details follow.
 
@@ -126,10 +136,6 @@ class Streaming(Rpc):
             self._link.connection.send_headers(self._stream, status.HEADERS)
         self.end("OK")
         self._link.connection.send_trailers(self._stream, status.OK)
-
-    def _stop(self, error: CallError) -> None:
-        self.fail(error, headers_sent=self._headers_sent)
-        self._task.cancel()
 
     def _task_done(self, _: "asyncio.Task[None]") -> None:
         self._incoming.clear()

@@ -85,7 +85,7 @@ class Unary(Rpc):
             elif ended:
                 self._arrive()
         except CallError as error:
-            self._refuse(error)
+            self.refuse(error)
 
     def aborted(self) -> None:  # noqa: D102
         if self.end("CANCELLED") and self.cancel is not None:
@@ -100,9 +100,9 @@ class Unary(Rpc):
         if self.code or self._stream.received:
             return
         if self.deadline is not None and now >= self.deadline:
-            self._refuse(rpc.upload_late())
+            self.refuse(rpc.upload_late())
         elif now - self.started_at >= rpc.RECEIVE_SECONDS:
-            self._refuse(rpc.upload_slow())
+            self.refuse(rpc.upload_slow())
 
     # A compressed message.
 
@@ -116,7 +116,7 @@ class Unary(Rpc):
             self.hold.grow(len(message))
             self.message, self.compressed = message, False
         except CallError as error:
-            self._refuse(error)
+            self.refuse(error)
         return True
 
     async def unpack(self) -> None:
@@ -128,6 +128,11 @@ class Unary(Rpc):
         hold.accept()
         self.hold.release()
         self.message, self.hold, self.compressed = message, hold, False
+
+    @property
+    def accepted(self) -> bool:
+        """Whether all of the request has arrived."""
+        return self._stream.received
 
     # The answer.
 
@@ -156,6 +161,13 @@ class Unary(Rpc):
             self.hold = None
         self._let_go()
         self.hold = hold
+
+    def refuse(self, error: CallError) -> None:
+        """Answers in place of whoever has the request, and lets everything go."""
+        self.fail(error)
+        if self.cancel is not None:
+            self.cancel()
+        self._let_go()
 
     def watch_deadline(self) -> None:
         """Ends the RPC when its deadline passes, from now on: to be called when it is not answered at once."""
@@ -214,15 +226,9 @@ class Unary(Rpc):
         self.hold.accept()
         self._arrived(self)
 
-    def _refuse(self, error: CallError) -> None:
-        self.fail(error)
-        if self.cancel is not None:
-            self.cancel()
-        self._let_go()
-
     def _expire(self) -> None:
         self._timer = None
-        self._refuse(rpc.late() if self._stream.received else rpc.upload_late())
+        self.refuse(rpc.late() if self._stream.received else rpc.upload_late())
 
     def _let_go(self) -> None:
         if self._timer is not None:

@@ -93,7 +93,8 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self._asked_at: float | None = None
         self._pinged_at = 0.0
         self._strikes = 0
-        self._opened = self._ended = False
+        self.opened = False  # something has come
+        self._ended = self._half_closed = False
         self.name = ""  # of the peer, for those who serve its streams
         self.connection = Connection(hub.read_headers, self._open, max_streams=hub.limits.max_streams)
         self.connection.on_output = self._on_output
@@ -121,7 +122,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
             self.connection.receive(self._hub.buffer[:nbytes])
         except ConnectionFault as fault:
             self._end(fault)
-        self._opened = True
+        self.opened = True
 
     def pause_writing(self) -> None:  # noqa: D102
         self.connection.paused = True
@@ -150,7 +151,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
         """Sends what there is, as far as the transport takes it."""
         self._flushing = True
         connection, transport = self.connection, self._transport
-        while connection.unsent and not transport.is_closing():
+        while connection.unsent and not transport.is_closing() and not self._half_closed:
             transport.write(connection.take())
             connection.resume()
         self._flushing = False
@@ -158,7 +159,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
     def tick(self, now: float) -> None:
         """The clocks: called about every second."""
         limits = self._hub.limits
-        if not self._opened:
+        if not self.opened:
             if now - self._heard_at >= limits.handshake_seconds:
                 self.abort()
         elif self._asked_at is not None:
@@ -170,6 +171,22 @@ class ServerProtocol(asyncio.BufferedProtocol):
         for stream in list(self.connection.streams.values()):
             if stream.receiver is not None:
                 stream.receiver.tick(now)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the transport has not taken, or not passed on yet."""
+        return 0 if self._transport.is_closing() else int(self._transport.get_write_buffer_size())
+
+    def half_close(self) -> None:
+        """Sends nothing after what is on its way and takes nothing in; over TLS, which cannot be half closed, the rest is the client's."""
+        if self._ended:
+            return
+        self._ended = True
+        self.connection.lost()
+        self.flush()
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._half_closed = True
+            self._transport.write_eof()
 
     def close(self) -> None:
         """Ends the connection when everything that was sent on it has gone."""
@@ -204,7 +221,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
 
     def _end(self, fault: ConnectionFault) -> None:
         self._ended = True
-        if self._opened or fault.code is not ErrorCode.PROTOCOL_ERROR:
+        if self.opened or fault.code is not ErrorCode.PROTOCOL_ERROR:
             self.connection.goaway(fault.code, fault.text)
         self.connection.lost()
         self.close()

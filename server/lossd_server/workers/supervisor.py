@@ -9,7 +9,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 from prometheus_client.registry import Collector
 
-from lossd_server import sockets
+from lossd_server import process, sockets
 from lossd_server.admin import Admin
 from lossd_server.config import Settings
 from lossd_server.workers import scrape
@@ -40,7 +39,10 @@ _log = structlog.get_logger("lossd.supervisor")
 
 
 def run(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT; exits 1 where a worker did not drain as it should. Raises OSError or ValueError: see the module."""
+    """Serves until SIGTERM or SIGINT; a second one ends all at once. Exits 1 if a worker did not drain as it should.
+
+    Raises OSError or ValueError: see the module.
+    """
     if not asyncio.run(Supervisor(settings).serve()):
         sys.exit(1)
 
@@ -82,9 +84,7 @@ class Supervisor:
 
     async def serve(self) -> bool:
         """Serves until SIGTERM or SIGINT, and says whether every worker drained in time. Raises OSError or ValueError."""
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._stop_requested.set)
+        process.on_stop(self._stop_requested.set, self._kill_all)
         with reserve(self._settings.listen) as reserved:
             if not self._settings.admin_listen:
                 return await self._keep_all(reserved.address)
@@ -112,7 +112,7 @@ class Supervisor:
         _, late = await asyncio.wait(keepers, timeout=grace)
         for child in self._children.values():
             _log.error("worker_killed", pid=child.pid, after_seconds=grace)
-            child.kill()
+        self._kill_all()
         ended_well = await asyncio.gather(*keepers)  # raises what a worker failed with
         _log.info("stopped")
         return not late and all(ended_well)
@@ -150,6 +150,10 @@ class Supervisor:
                     await self._stop_requested.wait()
                 return True
             self._restarts.inc()
+
+    def _kill_all(self) -> None:
+        for child in self._children.values():
+            child.kill()
 
     def _announce(self, address: str) -> None:
         if not self._announced and len(self._serving()) == self._settings.workers:
