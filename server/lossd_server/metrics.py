@@ -85,12 +85,9 @@ class Metrics(Collector):
         """An RPC of a caller with a token was completed."""
         self._caller_rpcs[caller, code] += 1
 
-    def batch_started(self, reason: str) -> None:
+    def batch_computed(self, loss: str, reason: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
         """See BatchObserver."""
         self._batches[reason] += 1
-
-    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
-        """See BatchObserver."""
         self._batch_calls[loss].observe(calls)
         self._compute_seconds[loss].observe(compute_seconds)
         for seconds, times in queued:

@@ -46,10 +46,7 @@ _EXECUTION = Execution(0.0, 0.0, 1, "cpu")
 class _Ignored:
     """A BatchObserver."""
 
-    def batch_started(self, reason: str) -> None:
-        pass
-
-    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queued: Any) -> None:
+    def batch_computed(self, loss: str, reason: str, calls: int, compute_seconds: float, queued: Any) -> None:
         pass
 
 

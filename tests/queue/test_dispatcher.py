@@ -77,11 +77,9 @@ class Observer:
         self.batches: list[tuple[str, int]] = []
         self.reasons: list[str] = []
 
-    def batch_started(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
+    def batch_computed(self, loss: str, reason: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
         assert sum(count for _, count in queued) == calls
+        self.reasons.append(reason)
         self.batches.append((loss, calls))
 
 
@@ -162,6 +160,7 @@ async def test_every_batch_has_a_reason() -> None:
     assert house.observer.reasons == ["idle", "max_elements", "freed"]
     assert [len(batch) for batch in house.device.batches] == [1, 2, 1]
     house.submit(make_call(1))
+    await house.finish()
     assert house.observer.reasons[3:] == ["idle"]
 
     house = House(max_batch_bytes=2 * (8 + CALL_OVERHEAD_BYTES))
@@ -172,7 +171,7 @@ async def test_every_batch_has_a_reason() -> None:
 def test_the_reasons_are_counted() -> None:
     metrics = Metrics()
     for reason in ("idle", "freed", "freed"):
-        metrics.batch_started(reason)
+        metrics.batch_computed("l1_loss", reason, 1, 0.0, ())
     counts = [metrics.registry.get_sample_value("lossd_batches_total", {"reason": reason}) for reason in ("idle", "freed", "max_bytes")]
     assert counts == [1.0, 2.0, 0.0]
 

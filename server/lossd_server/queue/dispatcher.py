@@ -47,9 +47,10 @@ class _Pending:
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """A batch on a thread of the device, and the timer that ends our patience."""
+    """A batch on a thread of the device, and the timer that gives it up."""
 
     batch: list[_Pending]
+    reason: str
     started_at: float
     overdue: asyncio.TimerHandle = field(init=False)
 
@@ -57,14 +58,13 @@ class _Running:
 class BatchObserver(Protocol):
     """What the metrics want to know of every batch."""
 
-    def batch_started(self, reason: str) -> None:
-        """Called before each batch: "idle" where a call found the device idle, "freed" where calls had gathered while it was busy.
+    def batch_computed(self, loss: str, reason: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
+        """Called on the event loop after each batch.
 
-        "max_bytes" and "max_elements": as "freed" or "idle", and calls that could have joined found no room.
+        `reason` is why it started: "idle" if a call found the device idle, "freed" if calls had gathered while it was busy,
+        "max_bytes" or "max_elements" if calls that could have joined found no room. `queued`: seconds in the queue, and how many
+        calls waited so long.
         """
-
-    def batch_computed(self, loss: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
-        """Called on the event loop after each batch. `queued`: seconds in the queue, and how many calls waited so long."""
 
 
 class Dispatcher:
@@ -109,10 +109,9 @@ class Dispatcher:
         expired = deadline is not None and deadline <= started_at
         if expired or call.cost_seconds >= INLINE_BELOW_SECONDS or not call.values_count:
             return None
-        self._observer.batch_started("idle")
         (result,) = self._device.run_inline([call])
         compute_seconds = self._clock() - started_at
-        self._observer.batch_computed(call.spec.name, call.count, compute_seconds, ((0.0, call.count),))
+        self._observer.batch_computed(call.spec.name, "idle", call.count, compute_seconds, ((0.0, call.count),))
         if isinstance(result, CallError):
             return result
         return Success(result, Execution(0.0, compute_seconds, call.count, self._device.name))
@@ -215,9 +214,8 @@ class Dispatcher:
                 self._settle_expired(poll.expired)
                 if not poll.batch:
                     break
-                self._observer.batch_started(poll.limit or reason)
+                self._compute(poll.batch, poll.limit or reason)
                 reason = "freed"
-                self._compute(poll.batch)
                 yield None
         finally:
             self._pumping = False
@@ -225,15 +223,15 @@ class Dispatcher:
         if not self._running and not self._coalescer.queued_calls:
             self._idle.set()
 
-    def _compute(self, batch: list[_Pending]) -> None:
+    def _compute(self, batch: list[_Pending], reason: str) -> None:
         calls = [pending.call for pending in batch]
         started_at = self._clock()
         if self._device.is_cpu and sum([call.cost_seconds for call in calls]) < INLINE_BELOW_SECONDS:
-            self._settle(batch, self._device.run_inline(calls), started_at, self._clock())
+            self._settle(batch, reason, self._device.run_inline(calls), started_at, self._clock())
             return
         loop = asyncio.get_running_loop()
         patience = max(self._stuck_batch_seconds, _STUCK_TIMES_ESTIMATE * sum([call.cost_seconds for call in calls]))
-        running = _Running(batch, started_at)
+        running = _Running(batch, reason, started_at)
         running.overdue = loop.call_later(patience, self._finished, running, None, started_at)
         self._running.add(running)
 
@@ -251,7 +249,7 @@ class Dispatcher:
         else:
             self._running.remove(running)
             running.overdue.cancel()
-            self._settle(running.batch, results, running.started_at, ended_at)
+            self._settle(running.batch, running.reason, results, running.started_at, ended_at)
         self._pump("freed")
 
     def _lose(self) -> None:
@@ -270,7 +268,7 @@ class Dispatcher:
         if self._on_device_lost is not None:
             self._on_device_lost(rebuilt)
 
-    def _settle(self, batch: list[_Pending], results: Results, started_at: float, ended_at: float) -> None:
+    def _settle(self, batch: list[_Pending], reason: str, results: Results, started_at: float, ended_at: float) -> None:
         arrived_at, execution = math.nan, Execution(0.0, 0.0, 0, "")
         requests = sum([pending.call.count for pending in batch])
         for pending, result in zip(batch, results, strict=True):
@@ -282,7 +280,7 @@ class Dispatcher:
                     execution = Execution(started_at - arrived_at, ended_at - started_at, requests, self._device.name)
                 pending.submission.settle(pending.index, Success(result, execution))
         queued = [(started_at - pending.arrived_at, pending.call.count) for pending in batch]
-        self._observer.batch_computed(batch[0].call.spec.name, requests, ended_at - started_at, queued)
+        self._observer.batch_computed(batch[0].call.spec.name, reason, requests, ended_at - started_at, queued)
 
     def _settle_expired(self, expired: list[_Pending]) -> None:
         for pending in expired:
