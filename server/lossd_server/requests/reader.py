@@ -118,4 +118,16 @@ def _request_of(message: Encoded) -> tuple[str, Encoded]:
     member_name = envelope.WhichOneof("request")
     if member_name is None:
         raise TensorMissing("request", "is required: the request of one of the losses that this server has")
+    if envelope.ByteSize() < len(message) and _count_requests(message) > 1:  # protobuf has forgotten all but the last
+        raise MessageMalformed("request", "is set more than once; a call holds one request")
     return member_name, getattr(envelope, member_name)
+
+
+def _count_requests(message: Encoded) -> int:
+    """How many requests an encoded LossCall holds, counted up to two."""
+    count = 0
+    for found in protobuf.fields(message, 0, len(message)):
+        count += found.kind == protobuf.LENGTH and found.number in _LOSS_CALL.fields_by_number
+        if count > 1:
+            break
+    return count

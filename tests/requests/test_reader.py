@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the reader takes, beyond what the samples show."""
+
+import pytest
+
+from lossd.v1 import evaluation_service_pb2 as pb
+from lossd_server.errors import MessageMalformed
+from lossd_server.requests.reader import Reader
+from lossd_server.requests.validate import RequestLimits
+from support.harness import call, square
+
+UNKNOWN = b"\xf8\x3f\x05"  # field 1023
+
+
+@pytest.mark.parametrize("second", [square(2), call("l1_loss", input=[1.0], target=[0.0])], ids=["of the same loss", "of another loss"])
+@pytest.mark.parametrize("between", [b"", UNKNOWN])
+def test_a_call_that_holds_two_requests_is_refused(second: pb.LossCall, between: bytes) -> None:
+    """Protobuf would merge them, or forget the first one, however wrong it is."""
+    message = square(1).SerializeToString() + between + second.SerializeToString()
+    with pytest.raises(MessageMalformed, match="request: is set more than once"):
+        Reader(RequestLimits()).read_call(message)
+
+
+def test_lengths_may_take_more_bytes_than_they_need() -> None:
+    """As encoders write them that leave room for a length before they know it."""
+    plain = square(3).SerializeToString()
+    assert plain[1] < 0x80
+    padded = plain[:1] + bytes([plain[1] | 0x80, 0x80, 0x00]) + plain[2:]
+    reader = Reader(RequestLimits())
+    assert reader.read_call(padded).arrangement.columns.keys() == reader.read_call(plain).arrangement.columns.keys()
+
+
+def test_fields_that_are_not_known_are_passed_over() -> None:
+    assert Reader(RequestLimits()).read_call(UNKNOWN + square(3).SerializeToString()).spec.rpc == "MseLoss"
