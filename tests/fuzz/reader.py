@@ -4,6 +4,7 @@
 - Nothing but CallError escapes.
 - What is accepted parses with protobuf's own class of the message, and that message, encoded anew, is the same call; bytes that are
   called malformed do not parse.
+- A message that is small is read as if it were large, where payloads are not parsed; only what is large may be refused for its form.
 - A message that is recognized by its structure is read as one that is not, whatever its values; so are messages that are read together.
 
 Input: a byte that chooses the message (0: LossCall), then the message.
@@ -13,21 +14,23 @@ import random
 import zlib
 from collections.abc import Callable
 from typing import Any, Final
+from unittest import mock
 
 from google.protobuf.message import DecodeError
 
-from lossd import _twins
+from lossd import twins
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.call import Call
 from lossd_server.errors import CallError, MessageMalformed, TooManyFields
 from lossd_server.losses import LOSSES
 from lossd_server.losses.spec import Coalescing
 from lossd_server.losses.tensor import Array
+from lossd_server.requests import bounds, decode
 from lossd_server.requests.reader import Reader
 from lossd_server.requests.skeleton import payload_spans
 from lossd_server.requests.validate import RequestLimits
 
-INSTRUMENTED = ("lossd_server.requests", "lossd_server.losses", "lossd._twins")
+INSTRUMENTED = ("lossd_server.requests", "lossd_server.losses", "lossd.twins")
 
 LIMITS: Final = RequestLimits(max_response_bytes=1 << 20, max_workspace_bytes=64 << 20, max_operations=10**8)
 
@@ -53,6 +56,16 @@ def check(data: bytes) -> None:
     kind, message = _SPECS[data[0] % len(_SPECS) if data else 0], data[1:]
     alone = _read(Reader(LIMITS), kind, message)
     _check_against_protobuf(kind, message, alone)
+    for above_bytes, in_one_piece_above_bytes in ((-1, 4096), (-1, -1)):
+        with (
+            mock.patch.object(bounds, "ABOVE_BYTES", above_bytes),
+            mock.patch.object(decode, "IN_ONE_PIECE_ABOVE_BYTES", in_one_piece_above_bytes),
+        ):
+            large = _read(Reader(LIMITS), kind, message)
+        if _accepted(alone):
+            assert large == alone or _refused_for_its_form(large), "large it is another call"
+        else:
+            assert not _accepted(large), "large it is accepted"  # which of several mistakes is named may differ
     reader = Reader(LIMITS)
     for _ in range(3):  # read; read and learnt; recognized
         assert _read(reader, kind, message) == alone
@@ -104,6 +117,14 @@ def _read(reader: Reader, kind: Any, message: bytes) -> Any:
         return type(error), error.message, error.metadata
 
 
+def _accepted(result: Any) -> bool:
+    return isinstance(result[0], str)
+
+
+def _refused_for_its_form(result: Any) -> bool:
+    return result[0] is TooManyFields or (result[0] is MessageMalformed and "with one request" in result[1])
+
+
 def _described(value: Any) -> Any:
     """NaN equals NaN; arrays are their type, shape and bytes."""
     if isinstance(value, Array):
@@ -121,8 +142,8 @@ def _described(value: Any) -> Any:
 
 
 def _check_against_protobuf(kind: Any, message: bytes, result: Any) -> None:
-    accepted = isinstance(result[0], str)
-    public = _twins.public("LossCall" if kind is None else f"{kind.rpc}Request")
+    accepted = _accepted(result)
+    public = twins.public("LossCall" if kind is None else f"{kind.rpc}Request")
     try:
         parsed = public.FromString(message)
     except DecodeError:
@@ -138,9 +159,9 @@ def _check_against_protobuf(kind: Any, message: bytes, result: Any) -> None:
 
 def _with_other_values(kind: Any, message: bytes) -> bytes | None:
     """The message with other payloads in its tensors. None for those whose payloads cannot be told."""
-    descriptor = _twins.twin("LossCall" if kind is None else f"{kind.rpc}Request").DESCRIPTOR
+    descriptor = twins.twin("LossCall" if kind is None else f"{kind.rpc}Request").DESCRIPTOR
     try:
-        _twins.twin(descriptor.name).FromString(message)
+        twins.twin(descriptor.name).FromString(message)
     except DecodeError:
         return None
     spans = payload_spans(descriptor, message)

@@ -59,7 +59,7 @@ def child(target: str, arguments: list[str]) -> None:
     """Fuzzes in this process. Does not return."""
     import atheris
 
-    names = {"http2": ("lossd_server.http2", "lossd_server.front.request_headers", "hpack"), "reader": ("lossd_server", "lossd._twins")}
+    names = {"http2": ("lossd_server.http2", "lossd_server.front.request_headers", "hpack"), "reader": ("lossd_server", "lossd.twins")}
     with atheris.instrument_imports(include=list(names[target])):
         module = importlib.import_module(f"fuzz.{target}")
     atheris.Setup([sys.argv[0], *arguments], module.check)

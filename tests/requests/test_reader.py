@@ -4,12 +4,19 @@
 import pytest
 
 from lossd.v1 import evaluation_service_pb2 as pb
-from lossd_server.errors import MessageMalformed
+from lossd_server.errors import CallError, MessageMalformed
+from lossd_server.losses import LOSSES
+from lossd_server.requests import bounds, decode, protobuf
 from lossd_server.requests.reader import Reader
 from lossd_server.requests.validate import RequestLimits
 from support.harness import call, square
 
 UNKNOWN = b"\xf8\x3f\x05"  # field 1023
+
+
+def unknown_bytes(size: int) -> bytes:
+    """A field that is not known."""
+    return b"\xfa\x3f" + protobuf.encoded_varint(size) + bytes(size)
 
 
 @pytest.mark.parametrize("second", [square(2), call("l1_loss", input=[1.0], target=[0.0])], ids=["of the same loss", "of another loss"])
@@ -32,3 +39,18 @@ def test_lengths_may_take_more_bytes_than_they_need() -> None:
 
 def test_fields_that_are_not_known_are_passed_over() -> None:
     assert Reader(RequestLimits()).read_call(UNKNOWN + square(3).SerializeToString()).spec.rpc == "MseLoss"
+
+
+@pytest.mark.parametrize("unpacked", [b"", b"\x0d\x00\x00\x80\x3f", b"\x12\x04abcd"], ids=["nothing", "one element", "an unknown field"])
+@pytest.mark.parametrize("padding", [0, bounds.ABOVE_BYTES, decode.IN_ONE_PIECE_ABOVE_BYTES])
+def test_values_that_are_not_packed_in_a_request_of_any_size(unpacked: bytes, padding: int) -> None:
+    """They are read, or refused; above the size up to which a request is parsed as a whole they always are."""
+    values = b"\x12" + bytes([len(unpacked)]) + unpacked  # Tensor.float32_values
+    tensor = bytes([len(values)]) + values
+    message = b"\x0a" + tensor + b"\x12" + tensor + unknown_bytes(padding)
+    if unpacked == b"\x0d\x00\x00\x80\x3f" and padding < decode.IN_ONE_PIECE_ABOVE_BYTES:
+        assert Reader(RequestLimits()).read(LOSSES["MseLoss"], message).elements == 1
+    else:
+        with pytest.raises(CallError) as raised:
+            Reader(RequestLimits()).read(LOSSES["MseLoss"], message)
+        assert raised.value.code != "INTERNAL"

@@ -2,6 +2,7 @@
 """Request message -> Arguments. The schema says what a request holds; only set fields are visited."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -39,17 +40,18 @@ def read(spec: LossSpec, message: Encoded) -> Arguments:
         found = skeleton.without_payloads(twins.twin(name).DESCRIPTOR, message)
     except protobuf.Malformed:
         raise _malformed(name) from None
-    if found is None:
-        if len(message) > IN_ONE_PIECE_ABOVE_BYTES:
-            raise TooManyFields(
-                "the request is large, and has a field twice, or values in several pieces: send each tensor's values packed in one piece",
-                limit=1,
-                actual=2,
-            )
-        return decode(spec, parse(name, message), lambda: twins.public(name).FromString(message))
-    thin, spans = found
-    view = memoryview(message)
-    return _read(spec.arguments, parse(name, thin), "", payloads={path: view[start:end] for path, (start, end) in spans.items()})
+    if found is not None:
+        thin, spans = found
+        view = memoryview(message)
+        with suppress(Unpacked):
+            return _read(spec.arguments, parse(name, thin), "", payloads={path: view[start:end] for path, (start, end) in spans.items()})
+    if len(message) > IN_ONE_PIECE_ABOVE_BYTES:
+        raise TooManyFields(
+            "the request is large, and has a field twice, or values in several pieces: send each tensor's values packed in one piece",
+            limit=1,
+            actual=2,
+        )
+    return decode(spec, parse(name, message), lambda: twins.public(name).FromString(message))
 
 
 def decode(spec: LossSpec, message: Any, public: Callable[[], Any] | None = None) -> Arguments:
