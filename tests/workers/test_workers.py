@@ -174,6 +174,17 @@ def test_a_worker_that_hangs_does_not_keep_metrics_from_being_read_and_is_killed
         assert [event["pid"] for event in server.events("worker_killed")] == [hung]
 
 
+def test_a_worker_that_hangs_is_replaced_and_the_others_serve_on(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        hung = server.worker_pids()[1]
+        os.kill(hung, signal.SIGSTOP)
+        until(lambda: server.worker_pids()[1] != hung and server.metrics()["lossd_workers", ""] == 2, 300)
+        assert [event["pid"] for event in server.events("worker_hangs")] == [hung]
+        assert [event["pid"] for event in server.events("worker_ended")] == [hung]
+        with channel(server.address) as one:
+            assert call(one) == "OK"
+
+
 def test_where_no_worker_can_be_replaced_the_supervisor_gives_up(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.txt"
     tokens.write_text(f"somebody {'0' * 64}\n")

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of `--workers` that need no processes: merged metrics, shares of the settings, pauses, and the port."""
 
+import asyncio
+import errno
 import os
+import signal
 import socket
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from lossd_server.config import Settings
-from lossd_server.workers import scrape
+from lossd_server.workers import channel, scrape, supervisor
+from lossd_server.workers import child as child_module
+from lossd_server.workers.channel import Channel
+from lossd_server.workers.child import Child
 from lossd_server.workers.reservation import reserve
-from lossd_server.workers.supervisor import next_pause, worker_settings
+from lossd_server.workers.supervisor import Supervisor, next_pause, worker_settings
 
 
 def page(ok: int, seconds: list[float], waiting: int, loss: str) -> scrape.Page:
@@ -117,3 +123,100 @@ def test_a_host_may_have_several_addresses(listen: str) -> None:
     with reserve(listen) as reserved:
         assert reserved.address.rpartition(":")[0] == listen.rpartition(":")[0]
         assert not reserved.address.endswith(":0")
+
+
+class FakeChild:
+    """A worker without a process, which is ready at once and ends when it is told to."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.page: scrape.Page = []
+        self._over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def serving(self) -> bool:
+        return not self._over.done()
+
+    async def ready(self) -> None:
+        pass
+
+    async def ended(self) -> int:
+        return await self._over
+
+    def watch(self) -> None:
+        pass
+
+    def stop(self, status: int = 0) -> None:
+        if not self._over.done():
+            self._over.set_result(status)
+
+    kill = stop
+
+
+def test_a_failed_respawn_is_tried_again_and_the_other_workers_serve_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EAGAIN and ENOMEM are the machine's, and pass."""
+    spawned: list[FakeChild] = []
+    failures = 0
+
+    async def spawn(index: int, settings: Settings) -> FakeChild:
+        nonlocal failures
+        if len(spawned) == 2 and failures < 3:
+            failures += 1
+            raise OSError((errno.EAGAIN, errno.ENOMEM, errno.EMFILE)[failures - 1], "no process to spare")
+        spawned.append(FakeChild(len(spawned)))
+        return spawned[-1]
+
+    async def main() -> bool:
+        one = Supervisor(Settings(workers=2, admin_listen="", listen="127.0.0.1:0"))
+        serving = asyncio.create_task(one.serve())
+        while len(one._serving()) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        spawned[0].stop(1)
+        while len(spawned) < 3:
+            assert spawned[1].serving
+            assert not serving.done()
+            await asyncio.sleep(0)
+        one._stop_requested.set()
+        return await serving
+
+    monkeypatch.setattr(Child, "spawn", spawn)
+    monkeypatch.setattr(supervisor, "_FIRST_PAUSE_SECONDS", 0.01)
+    assert asyncio.run(asyncio.wait_for(main(), 30))
+    assert failures == 3
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_worker_is_killed_when_it_answers_nothing_any_more(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "_QUESTION_SECONDS", 0.01)
+
+    class Process:
+        pid, returncode = 7, None
+
+        def __init__(self) -> None:
+            self.killed = asyncio.Event()
+
+        def send_signal(self, number: int) -> None:
+            assert number == signal.SIGKILL
+            self.killed.set()
+
+        async def wait(self) -> int:
+            return -9
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        process, other = Process(), await Channel.over(theirs)
+        child = Child(process, await Channel.over(ours))  # type: ignore[arg-type]
+        await other.send(channel.message("ready", None))
+        await child.ready()
+        child.watch()
+        if answers:
+            for _ in range(20):
+                assert await other.receive() == channel.QUESTION
+                await other.send(channel.message("answer", None))
+            assert not process.killed.is_set()
+        else:
+            await process.killed.wait()
+        await other.close()
+        assert await child.ended() == -9
+
+    asyncio.run(asyncio.wait_for(main(), 30))

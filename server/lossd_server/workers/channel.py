@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a supervisor and a worker say to each other, as frames over a pair of sockets.
 
-    supervisor -> worker   Start, then a Scrape for each scrape
-    worker -> supervisor   Ready or Failed, then a Page for each Scrape, and a last one after the last call
+    supervisor -> worker   Start, then SCRAPE for each scrape, and QUESTION from time to time
+    worker -> supervisor   Ready or Failed, then a Page for each SCRAPE, an Answer for each QUESTION, and a last Page after the last call
 
 The worker trusts the supervisor, so its frames are pickled: settings arrive as they are, secrets too. The supervisor does not trust
 a process that reads strangers' messages, so the worker's frames are JSON. The end of the stream means that the other is gone.
@@ -17,6 +17,8 @@ import struct
 from typing import Any
 
 from lossd_server.config import Settings
+
+SCRAPE, QUESTION = b"", b"?"
 
 _LENGTH = struct.Struct(">I")
 
@@ -37,6 +39,10 @@ class Channel:
         """Sends a frame. Raises OSError where the other is gone."""
         self._writer.write(_LENGTH.pack(len(payload)) + payload)
         await self._writer.drain()
+
+    def post(self, payload: bytes) -> None:
+        """Sends a short frame, without waiting for the other to take it."""
+        self._writer.write(_LENGTH.pack(len(payload)) + payload)
 
     async def receive(self) -> bytes | None:
         """The next frame; None where the other is gone."""

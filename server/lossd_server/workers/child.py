@@ -9,6 +9,8 @@ import socket
 import sys
 from typing import Any
 
+import structlog
+
 from lossd_server.config import Settings
 from lossd_server.workers import channel, scrape
 from lossd_server.workers.channel import Channel
@@ -17,8 +19,20 @@ from lossd_server.workers.channel import Channel
 _SCRAPE_SECONDS = 2.0
 
 
+# A worker that answers none of so many questions, one every so many seconds, hangs: its event loop serves nobody. Questions are
+# counted, and not the time, so that a machine that was suspended finds its workers well.
+_QUESTION_SECONDS = 5.0
+_MOST_UNANSWERED = 4
+
+
+_log = structlog.get_logger("lossd.supervisor")
+
+
 class WorkerFailedError(ValueError):
     """A worker could not start, for no reason that a server would raise; or none is left."""
+
+
+_ERRORS: dict[str, type[Exception]] = {"OSError": OSError, "ValueError": ValueError, "": WorkerFailedError}
 
 
 class Child:
@@ -29,6 +43,8 @@ class Child:
         self._channel = end
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._page_came = asyncio.Event()
+        self._unanswered = 0
+        self._watching: asyncio.Task[None] | None = None
         self._reading = asyncio.create_task(self._read())
         self.page: scrape.Page = []
 
@@ -36,7 +52,8 @@ class Child:
     async def spawn(cls, index: int, settings: Settings) -> "Child":
         """Starts a process. Cancelled or failed, it leaves none."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with contextlib.ExitStack() as stack, theirs:
+            stack.enter_context(ours)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # with PYTHONPATH: the modules that were found here, no others
@@ -47,6 +64,7 @@ class Child:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
                 process_group=0,  # Ctrl-C is the supervisor's to pass on
             )
+            stack.pop_all()
         child = cls(process, await Channel.over(ours))
         with contextlib.suppress(OSError):  # a worker that is gone already shows in `ready`
             await child._channel.send(channel.start(index, settings))
@@ -70,6 +88,8 @@ class Child:
         """Its exit status, negative for a signal, once it has ended and its last page was read."""
         await self._reading
         status = await self._process.wait()
+        if self._watching is not None:
+            self._watching.cancel()
         await self._channel.close()
         return status
 
@@ -81,6 +101,10 @@ class Child:
         """Ends it at once."""
         self._signal(signal.SIGKILL)
 
+    def watch(self) -> None:
+        """From now on, kills it when it hangs."""
+        self._watching = asyncio.create_task(self._watch())
+
     async def scrape(self) -> None:
         """Brings `page` up to date, unless it does not answer."""
         if not self.serving:
@@ -88,7 +112,7 @@ class Child:
         self._page_came.clear()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(_SCRAPE_SECONDS):
-                await self._channel.send(b"")
+                await self._channel.send(channel.SCRAPE)
                 await self._page_came.wait()
 
     # Implementation details follow.
@@ -97,8 +121,18 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
+    async def _watch(self) -> None:
+        while self._unanswered < _MOST_UNANSWERED:
+            self._unanswered += 1
+            with contextlib.suppress(OSError):
+                self._channel.post(channel.QUESTION)
+            await asyncio.sleep(_QUESTION_SECONDS)
+        _log.error("worker_hangs", pid=self.pid, after_seconds=_MOST_UNANSWERED * _QUESTION_SECONDS)
+        self.kill()
+
     async def _read(self) -> None:
         while (frame := await self._channel.receive()) is not None:
+            self._unanswered = 0
             self._take(*channel.parse(frame))
         self._page_came.set()
         if not self._ready.done():
@@ -113,6 +147,5 @@ class Child:
             self._page_came.set()
         elif kind == "ready":
             self._ready.set_result(None)
-        else:
-            error = {"OSError": OSError, "ValueError": ValueError}.get(kind, WorkerFailedError)
-            self._ready.set_exception(error(*value))
+        elif kind in _ERRORS:
+            self._ready.set_exception(_ERRORS[kind](*value))

@@ -2,8 +2,10 @@
 """Keeps N workers on one port: starts them, replaces those that die, passes SIGTERM on, and serves their metrics as one.
 
 - Until all have been ready once, a worker that cannot start ends everything, with its error: the settings are wrong.
-- From then on a worker that ends is replaced: at once if it had served for a while, else after a pause that doubles. Where one cannot
-  start while no other serves, the supervisor gives up: whoever supervises it should know.
+- From then on a worker that ends is replaced: at once if it had served for a while, else after a pause that doubles. If one cannot
+  start while no other serves, the supervisor gives up: whoever supervises it should know. If the operating system has no process to
+  give, it tries again, and the other workers serve on.
+- A worker that has stopped to answer is killed, and so replaced: see Child.watch.
 - Should the supervisor be killed, the workers drain by themselves.
 """
 
@@ -121,11 +123,20 @@ class Supervisor:
         """One worker after another, until all are to stop. Says whether the last one ended as it should."""
         pause = 0.0
         while True:
-            child = await Child.spawn(index, settings)
+            served_seconds = 0.0
+            try:
+                child = await Child.spawn(index, settings)
+            except OSError as error:  # the machine has no process or memory to spare now
+                if not self._announced:
+                    raise
+                _log.error("worker_not_spawned", worker=index, error=str(error))
+                pause = next_pause(pause, served_seconds)
+                if await self._stopped_within(pause):
+                    return True
+                continue
             self._children[index] = child
             if self._stop_requested.is_set():
                 child.stop()
-            served_seconds = 0.0
             try:
                 await child.ready()
             except (OSError, ValueError) as error:
@@ -138,6 +149,7 @@ class Supervisor:
             else:
                 served_since = time.monotonic()
                 _log.info("worker_ready", worker=index, pid=child.pid)
+                child.watch()
                 self._announce(settings.listen)
                 status = await self._end_of(index, child)
                 if self._stop_requested.is_set():
@@ -145,11 +157,16 @@ class Supervisor:
                 served_seconds = time.monotonic() - served_since
                 _log.error("worker_ended", worker=index, pid=child.pid, exit_status=status)
             pause = next_pause(pause, served_seconds)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stop_requested.wait()
+            if await self._stopped_within(pause):
                 return True
             self._restarts.inc()
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        """Whether a stop was requested by then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop_requested.wait()
+        return self._stop_requested.is_set()
 
     def _kill_all(self) -> None:
         for child in self._children.values():

@@ -61,9 +61,12 @@ async def _started(settings: Settings) -> "Server":
 
 
 async def _obey(end: Channel, server: "Server") -> None:
-    """Answers scrapes until the supervisor is gone, and then has the server drain."""
-    while await end.receive() is not None:
-        await _tell(end, "page", scrape.page(server.metrics_registry))
+    """Answers the supervisor until it is gone, and then has the server drain."""
+    while (frame := await end.receive()) is not None:
+        if frame == channel.QUESTION:
+            await _tell(end, "answer", None)
+        else:
+            await _tell(end, "page", scrape.page(server.metrics_registry))
     server.request_stop()
 
 
