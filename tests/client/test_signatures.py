@@ -12,7 +12,7 @@ from lossd_server.losses import LOSSES
 
 # torch's deprecated spellings of `reduction`; how to chunk, which the server chooses.
 NOT_OURS = {"size_average", "reduce", "options"}
-OURS = {"self", "return_statistics", "options"}
+OURS = {"self", "return_statistics", "options", "allow_any_target"}
 
 FUNCTIONS = sorted(spec.name for spec in LOSSES.values() if spec.name != "adaptive_log_softmax_with_loss")
 

@@ -52,7 +52,7 @@ def gaussian_nll_loss(input: Array, target: Array, var: Any, full: bool = False,
     v = np.asarray(var, np.float64)
     if 0 < v.ndim == input.ndim - 1:
         v = v[..., None]
-    v = np.broadcast_to(np.maximum(v, eps), input.shape)
+    v = np.maximum(v, eps)
     return plain(0.5 * (np.log(v) + (input - target) ** 2 / v) + (0.5 * np.log(2 * np.pi) if full else 0.0))
 
 
@@ -76,4 +76,5 @@ def margin_ranking_loss(input1: Array, input2: Array, target: Array, margin: flo
 
 
 def hinge_embedding_loss(input: Array, target: Array, margin: float = 1.0) -> Result:
-    return plain(np.where(target == 1, input, np.maximum(0, margin - input)))
+    """A target other than 1 and -1 has both."""
+    return plain(np.where(target != -1, input, 0.0) + np.where(target != 1, np.maximum(0, margin - input), 0.0))

@@ -31,6 +31,7 @@ def multi_margin_loss(input: Array, target: Array, p: int = 1, margin: float = 1
 def multilabel_margin_loss(input: Array, target: Array) -> Result:
     """sum over labels j and non-labels i of max(0, 1 - (x_j - x_i)) / C; the first -1 ends the labels."""
     loss = np.zeros(input.shape[:-1])
+    input, target = np.atleast_1d(input), np.atleast_1d(target)
     for index in np.ndindex(loss.shape):
         row, entries = input[index], target[index]
         ends = np.flatnonzero(entries == -1)
@@ -43,7 +44,7 @@ def multilabel_margin_loss(input: Array, target: Array) -> Result:
 def cosine_embedding_loss(input1: Array, input2: Array, target: Array, margin: float = 0) -> Result:
     squares = [(x * x).sum(-1) + _COSINE_EPSILON for x in (input1, input2)]
     cosine = (input1 * input2).sum(-1) / np.sqrt(squares[0] * squares[1])
-    return plain(np.where(target == 1, 1 - cosine, np.maximum(0, cosine - margin)))
+    return plain(np.where(target == 1, 1 - cosine, np.where(target == -1, np.maximum(0, cosine - margin), 0.0)))
 
 
 def triplet_margin_loss(anchor: Array, positive: Array, negative: Array, margin: float = 1.0, p: float = 2, eps: float = 1e-6,

@@ -152,6 +152,9 @@ def _soft_margin() -> list[Sample]:
         Sample("logits near torch's limit", {"input": poked(x, 80.0, -80.0), "target": t}),
         Sample("torch overflows: logits of 1e4", {"input": x * 1e4, "target": t}, torch=False),
         Sample("infinities and NaN", {"input": poked(x, INF, -INF, NAN), "target": t}),
+        Sample("any targets", {"input": x, "target": poked(t, 0.0, 0.5, 2.0, NAN), "allow_any_target": True}),
+        Sample("targets of a column", {"input": x, "target": t[:, :1]}),
+        Sample("0-d targets", {"input": x, "target": t[0, 0]}),
     ]
 
 
@@ -217,7 +220,10 @@ LOSSES = (
         rpc="SoftMarginLoss",
         samples=_soft_margin(),
         errors=[
-            *_pair_errors(_X, _SIGNED["target"])[:3],
+            _pair_errors(_X, _SIGNED["target"])[2],
+            ErrorInput("a row and a column", {"input": _X[:1], "target": _SIGNED["target"][:, :1]}, "SHAPE_MISMATCH", "target"),
+            ErrorInput("an input of a lower rank", {"input": _X[0], "target": _SIGNED["target"]}, "SHAPE_MISMATCH", "target"),
+            ErrorInput("one row fewer", {"input": _X, "target": _SIGNED["target"][1:]}, "SHAPE_MISMATCH", "target"),
             *_out_of_range(_SIGNED, "target", "TARGET_OUT_OF_RANGE", 0.0, 0.5, 2.0, NAN),
             ErrorInput("0/1 labels", {"input": _X, "target": (_X > 0).to(torch.int64)}, "TARGET_OUT_OF_RANGE", "target"),
             ErrorInput("bool labels", {"input": _X, "target": _X > 0}, "TARGET_OUT_OF_RANGE", "target"),

@@ -188,6 +188,11 @@ def _gaussian_samples() -> list[Sample]:
         Sample("0-d, a number", {"input": x[0, 0], "target": t[0, 0], "var": 0.5}),
         Sample("one extent, 0-d variance", {"input": x[0], "target": t[0], "var": v[0, 0]}),
         Sample("three extents", {"input": x.reshape(2, 2, 3), "target": t.reshape(2, 2, 3), "var": v.reshape(2, 2, 3)[:, :1]}),
+        Sample("a target of a column", {"input": x, "target": t[:, :1], "var": v}),
+        Sample("a target of a row", {"input": x, "target": t[0], "var": v[:, 0]}),
+        Sample("a 0-d target", {"input": x, "target": t[0, 0], "var": v[:1]}),
+        Sample("an input of a lower rank", {"input": x[0], "target": t, "var": v[0]}),
+        Sample("an input of one row", {"input": x[:1], "target": t, "var": v[:1, 0]}),
         Sample("an empty batch", {"input": x[:0], "target": t[:0], "var": v[:0]}),
         Sample("an empty batch, a number", {"input": x[:0], "target": t[:0], "var": 1.0}),
         Sample("not contiguous", {"input": apart(x), "target": apart(t), "var": apart(v)}),
@@ -202,9 +207,9 @@ def _gaussian_errors() -> list[ErrorInput]:
     good = {"input": x, "target": -x, "var": v}
     shapes = {"another shape": v[:2], "two extents of one": v[:1, :1], "a larger shape": v.expand(2, 4, 3), "a column's shape": v[0]}
     return [
-        *_pair_errors(x, x, var=v),
+        *_pair_errors(x, x, var=v)[1:],
+        ErrorInput("a row and a column", {"input": x[:1], "target": x[:, :1], "var": v[:1]}, "SHAPE_MISMATCH", "target"),
         *(ErrorInput(f"variances of {k}", good | {"var": var}, "SHAPE_MISMATCH", "variance_values") for k, var in shapes.items()),
-        ErrorInput("a target with one extent of 1", good | {"target": x[:, :1]}, "SHAPE_MISMATCH", "target"),
         ErrorInput("a negative variance", good | {"var": poked(v, -1e-6)}, "VALUE_OUT_OF_RANGE", "variance_values"),
         ErrorInput("a negative number", good | {"var": -1.0}, "VALUE_OUT_OF_RANGE", "variance_scalar"),
         *(ErrorInput(f"eps {e}", good | {"eps": e}, "HYPERPARAMETER_OUT_OF_RANGE", "eps") for e in (0.0, -1.0, INF, NAN)),

@@ -66,9 +66,24 @@ def _signed(x: Kwargs, t: torch.Tensor) -> list[Sample]:
         Sample("int64 labels", good | {"target": t.to(torch.int64)}),
         Sample("float64 labels", good | {"target": t.double()}),
         Sample("ones that are uint8", good | {"target": t.abs().to(torch.uint8)}),
+        Sample("0/1 labels, allowed", good | {"target": (t > 0).to(torch.int64), "allow_any_target": True}),
+        Sample("any labels", good | {"target": poked(t, 0.0, 0.5, 2.0, NAN), "allow_any_target": True}),
+        Sample("labels that broadcast", good | {"target": t[:1]}),
+        Sample("labels of a column", good | {"target": t[:, :1]}),
+        Sample("inputs that broadcast", {n: v[:1] for n, v in x.items()} | {"target": t}),
+        Sample("no rows, broadcast", {n: v[:0] for n, v in x.items()} | {"target": t[:1]}),
         Sample("equal inputs", {n: v * 0 for n, v in x.items()} | {"target": t}),
         Sample("infinities and NaN", {n: poked(v, INF, -INF, NAN) for n, v in x.items()} | {"target": t}),
         *(Sample(f"margin {m:g}", good | {"margin": m}) for m in (0.0, 0.5, -0.5, 1e6)),
+    ]
+
+
+def _other_ranks(good: Kwargs) -> list[Sample]:
+    """Of which one argument has the shape of the result."""
+    return [
+        Sample("labels of a lower rank", good | {"target": good["target"][0]}),
+        Sample("0-d labels", good | {"target": good["target"][0, 0]}),
+        Sample("an input of a lower rank", good | {"input": good["input"][0]}),
     ]
 
 
@@ -91,6 +106,7 @@ def _cosine() -> list[Sample]:
         Sample("not contiguous", good | {"input1": apart(a), "input2": b.T.contiguous().T}),
         Sample("infinities and NaN", good | {"input1": poked(a, NAN), "input2": b.flip(0)}),
         *(Sample(f"margin {m:g}", good | {"margin": m}) for m in (0.5, -0.5, 1.0, -3.0, 3.0)),
+        Sample("other labels are 0", good | {"target": poked(t, 0.0, 2.0, NAN), "allow_any_target": True, "margin": 0.3}),
     ]
 
 
@@ -168,6 +184,16 @@ def _shape_errors(good: Kwargs, *others: str) -> list[ErrorInput]:
     ]
 
 
+def _broadcast_errors(good: Kwargs, *others: str) -> list[ErrorInput]:
+    """Shapes that do not broadcast, and those whose result would be larger than every argument."""
+    first = next(iter(good))
+    row, column = good | {first: good[first][:1]}, {n: good[n][:, :1] for n in others}
+    return [
+        *(error for error in _shape_errors(good, *others) if "broadcast" not in error.label),
+        ErrorInput("a row and columns", row | column, "SHAPE_MISMATCH", others[0]),
+    ]
+
+
 def _label_errors(good: Kwargs) -> list[ErrorInput]:
     t = good["target"]
     return [
@@ -208,7 +234,12 @@ LOSSES = (
         name="margin_ranking_loss",
         rpc="MarginRankingLoss",
         samples=_signed({"input1": _X, "input2": _Y}, _T),
-        errors=[*_shape_errors(_RANKED, "input2", "target"), *_label_errors(_RANKED), *_params(_RANKED, "margin", INF, NAN)],
+        errors=[
+            *_broadcast_errors(_RANKED, "input2", "target"),
+            ErrorInput("another rank", _RANKED | {"input2": _Y[0]}, "SHAPE_MISMATCH", "input2"),
+            *_label_errors(_RANKED),
+            *_params(_RANKED, "margin", INF, NAN),
+        ],
         cases=lambda sizes: _elements(sizes, inputs=("input1", "input2")),
         batched={"input1": 0, "input2": 0, "target": 0},
         free=("input1", "input2"),
@@ -216,8 +247,8 @@ LOSSES = (
     LossSamples(
         name="hinge_embedding_loss",
         rpc="HingeEmbeddingLoss",
-        samples=_signed({"input": _X}, _T),
-        errors=[*_shape_errors(_HINGED, "target"), *_label_errors(_HINGED), *_params(_HINGED, "margin", INF, NAN)],
+        samples=[*_signed({"input": _X}, _T), *_other_ranks({"input": _X, "target": _T})],
+        errors=[*_broadcast_errors(_HINGED, "target"), *_label_errors(_HINGED), *_params(_HINGED, "margin", INF, NAN)],
         cases=lambda sizes: _elements(sizes, inputs=("input",)),
         batched={"input": 0, "target": 0},
     ),

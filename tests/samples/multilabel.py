@@ -59,6 +59,10 @@ def _multi_margin() -> list[Sample]:
         Sample("float64 weights", good | {"weight": w.double()}),
         Sample("unbatched", {"input": x[0], "target": y[0]}),
         Sample("one class", {"input": x[:, :1], "target": y * 0}),
+        Sample("unbatched, one target", {"input": x[0], "target": y[:1]}),
+        Sample("one row, a 0-d target", {"input": x[:1], "target": y[0]}),
+        Sample("0-d", {"input": x[0, 0], "target": y[0] * 0, "margin": 2.0}),
+        Sample("0-d, one target", {"input": x[0, 0], "target": y[:1] * 0}),
         Sample("a margin of zero", good | {"margin": 0.0}),
         Sample("a negative margin", good | {"margin": -0.5}),
         Sample("differences of exactly the margin", {"input": torch.tensor([[1.0, 0.0, 2.0]]), "target": torch.tensor([0])}),
@@ -75,7 +79,8 @@ def _multi_margin_errors() -> list[ErrorInput]:
     generator = rng(2)
     x, y, w = normal(generator, 6, 4), labels(generator, 4, 6), uniform(generator, 4)
     good: Kwargs = {"input": x, "target": y}
-    shared = [error for error in index_errors(x, y, w, "target") if "ignore_index" not in error.kwargs]
+    others = ("0-d scores",)  # one class
+    shared = [error for error in index_errors(x, y, w, "target") if "ignore_index" not in error.kwargs and error.label not in others]
     return [
         *shared,
         ErrorInput("float labels", good | {"target": y.float()}, "DTYPE_UNSUPPORTED", "target"),
@@ -119,6 +124,9 @@ def _multilabel_margin() -> list[Sample]:
         Sample("every class", one | {"target": row([2, 0, 3, 1])}),
         Sample("repeated labels count twice", one | {"target": row([3, 3, -1, -1])}),
         Sample("one class", {"input": x[:, :1], "target": y[:, :1] * 0}),
+        Sample("0-d", {"input": x[0, 0], "target": y[0, 0] * 0}),
+        Sample("0-d, one target", {"input": x[0, 0], "target": y[0, :1] * 0 - 1}),
+        Sample("one class, a 0-d target", {"input": x[0, :1], "target": y[0, 0] * 0}),
         Sample("one class, no label", {"input": x[:, :1], "target": y[:, :1] * 0 - 1}),
         Sample("an empty batch", {"input": x[:0], "target": y[:0]}),
         Sample("int32 labels", {"input": x, "target": y.to(torch.int32)}),
@@ -144,7 +152,7 @@ def _multilabel_margin_errors() -> list[ErrorInput]:
         ErrorInput("bool labels", good | {"target": y > 0}, "DTYPE_UNSUPPORTED", "target"),
         ErrorInput("integer scores", good | {"input": y}, "DTYPE_UNSUPPORTED", "input"),
         ErrorInput("three extents", {"input": x[None], "target": y[None]}, "SHAPE_MISMATCH", "input"),
-        ErrorInput("0-d", {"input": x[0, 0], "target": y[0, 0]}, "SHAPE_MISMATCH", "input"),
+        ErrorInput("0-d, two labels", {"input": x[0, 0], "target": y[0, :2]}, "SHAPE_MISMATCH", "target"),
         ErrorInput("no classes", {"input": x[:, :0], "target": y[:, :0]}, "SHAPE_MISMATCH", "input"),
         ErrorInput("rejected NaN", good | {"input": poked(x, NAN), "reject_non_finite": True}, "NON_FINITE_INPUT", "input"),
     ]

@@ -123,7 +123,8 @@ def computed(loss: LossSamples, kwargs: Kwargs) -> Kwargs:
         return tensor.to(torch.int64 if loss.indices and not tensor.is_floating_point() else dtype)
 
     converted: Kwargs = map_tensors(kwargs, convert)
-    converted.pop("precision", None)
+    for option in ("precision", "allow_any_target"):
+        converted.pop(option, None)
     return converted
 
 

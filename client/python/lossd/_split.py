@@ -60,17 +60,17 @@ RULES: Final[Mapping[str, Rule]] = {
     "HuberLoss": _elementwise("input", "target", "weight"),
     "KlDivLoss": _elementwise("input", "target"),
     "PoissonNllLoss": _elementwise("input", "target"),
-    "GaussianNllLoss": _elementwise("input", "target", variance_values=Cut.LEFT_BROADCAST),
+    "GaussianNllLoss": _elementwise("input", target=Cut.RIGHT_BROADCAST, variance_values=Cut.LEFT_BROADCAST),
     "NllLoss": _rowwise("input", "target"),
     "CrossEntropyLoss": _rowwise("input", "class_indices", "class_probabilities"),
     "BceLoss": _elementwise("input", "target", weight=Cut.RIGHT_BROADCAST),
     "BceWithLogitsLoss": _elementwise("input", "target", weight=Cut.RIGHT_BROADCAST, pos_weight=Cut.RIGHT_BROADCAST),
-    "SoftMarginLoss": _elementwise("input", "target"),
+    "SoftMarginLoss": _elementwise("input", target=Cut.RIGHT_BROADCAST),
     "MultiMarginLoss": _rowwise("input", "target"),
     "MultiLabelMarginLoss": _rowwise("input", "target"),
     "MultiLabelSoftMarginLoss": Rule("input", {"input": Cut.ROWS, "target": Cut.ROWS, "weight": Cut.RIGHT_BROADCAST}, row_rank=1),
-    "MarginRankingLoss": _elementwise("input1", "input2", "target"),
-    "HingeEmbeddingLoss": _elementwise("input", "target"),
+    "MarginRankingLoss": _elementwise("input1", input2=Cut.LEFT_BROADCAST, target=Cut.LEFT_BROADCAST),
+    "HingeEmbeddingLoss": _elementwise("input", target=Cut.RIGHT_BROADCAST),
     "CosineEmbeddingLoss": _rowwise("input1", "input2", "target"),
     "TripletMarginLoss": _TRIPLET,
     "TripletMarginWithDistanceLoss": _TRIPLET,
@@ -151,7 +151,10 @@ def merge(request: Request, results: Sequence[LossResult]) -> LossResult:
     if request.reduction == "batchmean":  # the parts' sum is the first extent only where that is what was cut
         denominator = float(request.fields[RULES[request.rpc].lead].array.shape[0])
     if request.reduction == "none":
-        value: Any = np.concatenate([result.value for result in results], axis=_batch(request)[0])
+        # A target of a higher rank broadcasts with the lead: the extents of both are aligned on the right.
+        lead, rule = request.fields[RULES[request.rpc].lead].array, RULES[request.rpc]
+        missing = results[0].value.ndim - lead.ndim if rule.fields.get("target") is Cut.RIGHT_BROADCAST else 0
+        value: Any = np.concatenate([result.value for result in results], axis=_batch(request)[0] + missing)
     elif request.reduction == "batchmean":
         value = totals.mean_numerator / denominator
     else:

@@ -67,7 +67,7 @@ def expanded(array: Array, shape: tuple[int, ...], field: str) -> Array:
     except ValueError:
         fits = False
     if not fits:
-        raise ShapeMismatch(field, f"has shape {list(array.shape)}; it must broadcast to input's shape {list(shape)} without enlarging it")
+        raise ShapeMismatch(field, f"has shape {list(array.shape)}; it must broadcast to the shape {list(shape)} without enlarging it")
     if not math.prod(shape):
         return Array(array.dtype, shape, b"")
     raw = np.frombuffer(array.payload, array.dtype.numpy).reshape(array.shape)
@@ -86,15 +86,17 @@ def reject(error: type[InvalidArgument], name: str, array: Array, bad: NDArray[n
 
 
 def plus_minus_one(name: str = "target") -> Check:
-    """Labels are exactly 1 or -1: 0/1 labels are the classic silent mistake."""
+    """Labels are exactly 1 or -1, unless any are allowed: 0/1 labels are the classic silent mistake."""
 
     def check(arguments: Arguments) -> None:
+        if arguments["allow_any_target"]:
+            return
         values = flat(arguments[name])
         ones = values == 1
         if arguments[name].dtype.name not in ("bool", "uint8"):
             ones |= values == -1
         if not ones.all():
-            reject(TargetOutOfRange, name, arguments[name], ~ones, "1 or -1")
+            reject(TargetOutOfRange, name, arguments[name], ~ones, "1 or -1, unless allow_any_target is set")
 
     return check
 
@@ -172,6 +174,40 @@ def elementwise(*names: str, broadcast: tuple[str, ...] = ()) -> Callable[[Argum
         for name in broadcast:
             if name in arguments:
                 columns[name] = expanded(arguments[name], shape, name).reshaped(size)
+        return Arrangement(columns=columns, rows=size, output_shape=shape, batch_extent=shape[0] if shape else 1)
+
+    return arrange
+
+
+def common_shape(arguments: Arguments, *names: str) -> tuple[int, ...]:
+    """The shape that these tensors broadcast to. Two small ones must not ask for a large result: it is no larger than the largest."""
+    shape: tuple[int, ...] = arguments[names[0]].shape
+    widening = names[0]
+    for name in names[1:]:
+        if arguments[name].shape == shape:
+            continue
+        try:
+            wider = np.broadcast_shapes(shape, arguments[name].shape)
+        except ValueError:
+            raise ShapeMismatch(name, f"has shape {list(arguments[name].shape)}, which does not broadcast with {list(shape)}") from None
+        shape, widening = wider, widening if wider == shape else name
+    if math.prod(shape) > max([arguments[name].size for name in names]):
+        raise ShapeMismatch(
+            widening,
+            f"has shape {list(arguments[widening].shape)}; the result would have shape {list(shape)}, larger than every argument",
+        )
+    return shape
+
+
+def broadcasting(*names: str, equal_ranks: bool = False) -> Callable[[Arguments], Arrangement]:
+    """An `arrange` for losses of elements of tensors that torch broadcasts."""
+
+    def arrange(arguments: Arguments) -> Arrangement:
+        shape = common_shape(arguments, *names)
+        for name in names if equal_ranks else ():
+            expect_rank(arguments[name], name, (len(arguments[names[0]].shape),))
+        size = math.prod(shape)
+        columns = {name: expanded(arguments[name], shape, name).reshaped(size) for name in names}
         return Arrangement(columns=columns, rows=size, output_shape=shape, batch_extent=shape[0] if shape else 1)
 
     return arrange

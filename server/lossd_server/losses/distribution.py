@@ -53,20 +53,21 @@ def _variances(arguments: Arguments) -> None:
         checks.non_negative("variance_values")(arguments)
 
 
-_gaussian_pair = checks.elementwise("input", "target")
+_gaussian_pair = checks.broadcasting("input", "target")
 
 
 def _arrange_gaussian(arguments: Arguments) -> Arrangement:
     arrangement = _gaussian_pair(arguments)
     if "variance_values" in arguments:
-        variance = _expanded_variance(arguments["variance_values"], arguments["input"].shape)
+        variance = _variance_of(arguments["variance_values"], arguments["input"].shape)
+        variance = checks.expanded(variance, arrangement.output_shape, "variance_values")
         arrangement.columns["variance_values"] = variance.reshaped(arrangement.rows)
     elif arguments["variance_scalar"] < 0:
         raise ValueOutOfRange("variance_scalar", f"is {arguments['variance_scalar']}; it must be >= 0")
     return arrangement
 
 
-def _expanded_variance(variance: Array, shape: tuple[int, ...]) -> Array:
+def _variance_of(variance: Array, shape: tuple[int, ...]) -> Array:
     """One variance for each element, or one for those that share a row, or that differ in one extent only."""
     if shape and variance.shape == shape[:-1]:
         variance = variance.reshaped(*variance.shape, 1)
@@ -77,7 +78,7 @@ def _expanded_variance(variance: Array, shape: tuple[int, ...]) -> Array:
             f"has shape {list(variance.shape)}; it must be input's shape {list(shape)}, or that without its last extent, "
             "or that with one extent replaced by 1",
         )
-    return checks.expanded(variance, shape, "variance_values")
+    return variance
 
 
 _PAIR = {"input": Tensor(Kind.FLOAT), "target": Tensor(Kind.REAL)}

@@ -16,24 +16,29 @@ _POWER_OPERATIONS = 10
 _CHEAP_POWERS = (1.0, 2.0, math.inf)
 
 
-def margin_ranking_loss(input1: torch.Tensor, input2: torch.Tensor, target: torch.Tensor, margin: float) -> torch.Tensor:
+def margin_ranking_loss(
+    input1: torch.Tensor, input2: torch.Tensor, target: torch.Tensor, margin: float, allow_any_target: bool
+) -> torch.Tensor:
     """max(0, -t (x1 - x2) + margin). torch.nn.functional.margin_ranking_loss."""
     return F.margin_ranking_loss(input1, input2, target, margin=margin, reduction="none")
 
 
-def hinge_embedding_loss(input: torch.Tensor, target: torch.Tensor, margin: float) -> torch.Tensor:
-    """t = 1: x; t = -1: max(0, margin - x). torch.nn.functional.hinge_embedding_loss."""
+def hinge_embedding_loss(input: torch.Tensor, target: torch.Tensor, margin: float, allow_any_target: bool) -> torch.Tensor:
+    """t = 1: x; t = -1: max(0, margin - x); any other t: both. torch.nn.functional.hinge_embedding_loss."""
     return F.hinge_embedding_loss(input, target, margin=margin, reduction="none")
 
 
-def cosine_embedding_loss(input1: torch.Tensor, input2: torch.Tensor, target: torch.Tensor, margin: float) -> torch.Tensor:
-    """t = 1: 1 - cos; t = -1: max(0, cos - margin); cos = x1 x2 / sqrt((|x1|^2 + e) (|x2|^2 + e)) with torch's e = 1e-12.
+def cosine_embedding_loss(
+    input1: torch.Tensor, input2: torch.Tensor, target: torch.Tensor, margin: float, allow_any_target: bool
+) -> torch.Tensor:
+    """t = 1: 1 - cos; t = -1: max(0, cos - margin); any other t: 0. cos = x1 x2 / sqrt((|x1|^2 + e) (|x2|^2 + e)) with torch's e = 1e-12.
 
     torch.nn.functional.cosine_embedding_loss.
     """
     square1, square2 = row_sums.total(input1 * input1) + 1e-12, row_sums.total(input2 * input2) + 1e-12
     cosine = row_sums.total(input1 * input2) / (square1 * square2).sqrt()
-    return torch.where(target == 1, 1 - cosine, (cosine - margin).clamp(min=0))
+    far = (cosine - margin).clamp(min=0)
+    return torch.where(target == 1, 1 - cosine, torch.where(target == -1, far, 0.0) if allow_any_target else far)
 
 
 def triplet_margin_loss(
@@ -133,9 +138,9 @@ SPECS = (
     LossSpec(
         name="margin_ranking_loss",
         rpc="MarginRankingLoss",
-        arguments={"input1": _FLOAT, "input2": _FLOAT, "target": _REAL, "margin": Real(0.0)},
+        arguments={"input1": _FLOAT, "input2": _FLOAT, "target": _REAL, "margin": Real(0.0), "allow_any_target": Flag()},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input1", "input2", "target"),
+        arrange=checks.broadcasting("input1", "input2", "target", equal_ranks=True),
         inspect=_signs,
         kernel=margin_ranking_loss,
         workspace_factor=4.0,
@@ -144,9 +149,9 @@ SPECS = (
     LossSpec(
         name="hinge_embedding_loss",
         rpc="HingeEmbeddingLoss",
-        arguments={"input": _FLOAT, "target": _REAL, "margin": Real(1.0)},
+        arguments={"input": _FLOAT, "target": _REAL, "margin": Real(1.0), "allow_any_target": Flag()},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", "target"),
+        arrange=checks.broadcasting("input", "target"),
         inspect=_signs,
         kernel=hinge_embedding_loss,
         workspace_factor=6.0,
@@ -155,7 +160,7 @@ SPECS = (
     LossSpec(
         name="cosine_embedding_loss",
         rpc="CosineEmbeddingLoss",
-        arguments={"input1": _FLOAT, "input2": _FLOAT, "target": _REAL, "margin": Real(0.0)},
+        arguments={"input1": _FLOAT, "input2": _FLOAT, "target": _REAL, "margin": Real(0.0), "allow_any_target": Flag()},
         coalescing=Coalescing.ROWS,
         arrange=_arrange_cosine,
         inspect=_signs,

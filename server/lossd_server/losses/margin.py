@@ -9,13 +9,13 @@ import torch.nn.functional as F
 
 from lossd_server.errors import TargetOutOfRange
 from lossd_server.losses import checks, row_sums
-from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Integer, Kind, LossSpec, Real, Tensor
+from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Flag, Integer, Kind, LossSpec, Real, Tensor
 
 # Multiply-adds that take as long as one pair of a label and a class in multi-label margin.
 _PAIR_OPERATIONS = 50
 
 
-def soft_margin_loss(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def soft_margin_loss(input: torch.Tensor, target: torch.Tensor, allow_any_target: bool) -> torch.Tensor:
     """ln(1 + exp(z)) = max(z, 0) + ln(1 + exp(-|z|)) with z = -t x. torch.nn.functional.soft_margin_loss.
 
     torch's own overflows where z > 88 in float32. Its softplus does not, but gives an element other bits at the end of a
@@ -47,10 +47,10 @@ def multilabel_soft_margin_loss(input: torch.Tensor, target: torch.Tensor, weigh
 
 
 def _arrange_scores(arguments: Arguments) -> Arrangement:
-    """(N, C) or (C) scores alone."""
+    """(N, C) or (C) scores alone; () is one class."""
     array = arguments["input"]
-    checks.expect_rank(array, "input", (1, 2))
-    classes = checks.expect_extent(array, "input", -1, "the number of classes")
+    checks.expect_rank(array, "input", (0, 1, 2))
+    classes = checks.expect_extent(array, "input", -1, "the number of classes") if array.shape else 1
     output_shape = array.shape[:-1]
     count = math.prod(output_shape)
     return Arrangement(columns={"input": array.reshaped(count, classes)}, rows=count, output_shape=output_shape)
@@ -58,7 +58,9 @@ def _arrange_scores(arguments: Arguments) -> Arrangement:
 
 def _arrange_multi_margin(arguments: Arguments) -> Arrangement:
     arrangement = _arrange_scores(arguments)
-    target, classes = arguments["target"], arguments["input"].shape[-1]
+    target, classes = arguments["target"], arrangement.columns["input"].shape[1]
+    if arrangement.rows == 1 and target.shape in ((), (1,)):
+        arrangement.output_shape = target.shape  # as torch has it
     checks.expect_shape(target, arrangement.output_shape, "target", f"input of shape {list(arguments['input'].shape)}")
     arrangement.columns["target"] = target.reshaped(arrangement.rows)
     arrangement.shared = checks.per_class(arguments, "weight", classes)
@@ -71,8 +73,9 @@ def _inspect_multi_margin(arguments: Arguments, arrangement: Arrangement, count:
 
 def _arrange_multilabel_margin(arguments: Arguments) -> Arrangement:
     arrangement = _arrange_scores(arguments)
-    checks.same_shape(arguments, "target", "input")
-    target, count, classes = arguments["target"], arrangement.rows, arguments["input"].shape[-1]
+    target, count, classes = arguments["target"], arrangement.rows, arrangement.columns["input"].shape[1]
+    if {target.shape, arguments["input"].shape} != {(), (1,)}:
+        checks.same_shape(arguments, "target", "input")
     values = checks.flat(target)
     if values.size and (values.min() < -1 or values.max() >= classes):
         bad = (values < -1) | (values >= classes)
@@ -112,9 +115,9 @@ SPECS = (
     LossSpec(
         name="soft_margin_loss",
         rpc="SoftMarginLoss",
-        arguments={"input": _FLOAT, "target": _REAL},
+        arguments={"input": _FLOAT, "target": _REAL, "allow_any_target": Flag()},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", "target"),
+        arrange=checks.elementwise("input", broadcast=("target",)),
         inspect=checks.all_of(checks.plus_minus_one()),
         kernel=soft_margin_loss,
         workspace_factor=3.0,

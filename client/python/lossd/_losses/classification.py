@@ -158,20 +158,21 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
 
     @overload
     def soft_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: Reduced = ..., *, return_statistics: No = ...,
-                         **options: Unpack[CallOptions]) -> FloatT: ...
+                         allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> FloatT: ...
     @overload
     def soft_margin_loss(self, input: ArrayLike, target: ArrayLike, *, reduction: Unreduced, return_statistics: No = ...,
-                         **options: Unpack[CallOptions]) -> ArrayT: ...
+                         allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ArrayT: ...
     @overload
     def soft_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., *, return_statistics: Yes,
-                         **options: Unpack[CallOptions]) -> ResultT: ...
+                         allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ResultT: ...
     def soft_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", *, return_statistics: bool = False,
-                         **options: Unpack[CallOptions]) -> Any:
+                         allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
         """ln(1 + exp(-target input)), stably; the mean divides by the number of elements.
 
         Args:
             input: Any shape; float.
-            target: 1 or -1, the shape of input; any type, cast to input's.
+            target: 1 or -1; any type, cast to input's. It broadcasts to the shape of input.
+            allow_any_target: Compute targets other than 1 and -1 too, as torch does: with the same formula; by default they are refused.
             reduction: "mean", "sum" or "none" (one value an element or row).
 
         Raises:
@@ -180,7 +181,8 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
         Source: torch.nn.functional.soft_margin_loss.
         """
         return self._call(
-            request("SoftMarginLoss", reduction, options, input=values(input, "input"), target=values(target, "target")),
+            request("SoftMarginLoss", reduction, options, input=values(input, "input"), target=values(target, "target"),
+                    allow_any_target=allow_any_target),
             return_statistics,
         )
 

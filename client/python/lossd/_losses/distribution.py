@@ -93,7 +93,7 @@ class DistributionLosses(Caller[FloatT, ArrayT, ResultT]):
 
         Args:
             input: Any shape; float.
-            target: The shape of input; any type, cast to input's.
+            target: Any type, cast to input's. It broadcasts, if the result has no more elements than the largest argument.
             var: >= 0. A number; or the shape of input, that shape without its last extent, or its rank with exactly one extent of 1.
             eps: Finite, > 0.
             reduction: "mean", "sum" or "none" (one value an element or row).

@@ -15,22 +15,27 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
 
     @overload
     def margin_ranking_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ...,
-                            reduction: Reduced = ..., *, return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT: ...
+                            reduction: Reduced = ..., *, return_statistics: No = ...,
+                            allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> FloatT: ...
     @overload
     def margin_ranking_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ..., *, reduction: Unreduced,
-                            return_statistics: No = ..., **options: Unpack[CallOptions]) -> ArrayT: ...
+                            return_statistics: No = ...,
+                            allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ArrayT: ...
     @overload
     def margin_ranking_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ..., reduction: str = ..., *,
-                            return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+                            return_statistics: Yes,
+                            allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ResultT: ...
     def margin_ranking_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0, reduction: str = "mean",
-                            *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
+                            *, return_statistics: bool = False,
+                            allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
         """max(0, -target (input1 - input2) + margin); the mean divides by the number of elements.
 
         Args:
             input1: Any shape; float.
-            input2: The shape of input1; float.
-            target: 1 or -1, the shape of input1; any type, cast to the inputs'.
+            input2: Of input1's rank; float. It broadcasts, if the result has no more elements than the largest argument.
+            target: 1 or -1, of input1's rank; any type, cast to the inputs'. It broadcasts alike.
             margin: Finite.
+            allow_any_target: Compute targets other than 1 and -1 too, as torch does: with the same formula; by default they are refused.
             reduction: "mean", "sum" or "none" (one value an element or row).
 
         Raises:
@@ -41,27 +46,32 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
         """
         return self._call(
             request("MarginRankingLoss", reduction, options, input1=values(input1, "input1"), input2=values(input2, "input2"),
-                    target=values(target, "target"), margin=margin),
+                    target=values(target, "target"), margin=margin, allow_any_target=allow_any_target),
             return_statistics,
         )
 
     @overload
     def hinge_embedding_loss(self, input: ArrayLike, target: ArrayLike, margin: float = ..., reduction: Reduced = ..., *,
-                             return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT: ...
+                             return_statistics: No = ...,
+                             allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> FloatT: ...
     @overload
     def hinge_embedding_loss(self, input: ArrayLike, target: ArrayLike, margin: float = ..., *, reduction: Unreduced,
-                             return_statistics: No = ..., **options: Unpack[CallOptions]) -> ArrayT: ...
+                             return_statistics: No = ...,
+                             allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ArrayT: ...
     @overload
     def hinge_embedding_loss(self, input: ArrayLike, target: ArrayLike, margin: float = ..., reduction: str = ..., *,
-                             return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+                             return_statistics: Yes,
+                             allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ResultT: ...
     def hinge_embedding_loss(self, input: ArrayLike, target: ArrayLike, margin: float = 1.0, reduction: str = "mean", *,
-                             return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
+                             return_statistics: bool = False,
+                             allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
         """input where target is 1, max(0, margin - input) where it is -1; the mean divides by the number of elements.
 
         Args:
             input: Any shape; float.
-            target: 1 or -1, the shape of input; any type, cast to input's.
+            target: 1 or -1; any type, cast to input's. It broadcasts, if the result has no more elements than the largest argument.
             margin: Finite.
+            allow_any_target: Compute targets other than 1 and -1 too, as torch does: as both formulas' sum; by default refused.
             reduction: "mean", "sum" or "none" (one value an element or row).
 
         Raises:
@@ -72,21 +82,25 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
         """
         return self._call(
             request("HingeEmbeddingLoss", reduction, options, input=values(input, "input"), target=values(target, "target"),
-                    margin=margin),
+                    margin=margin, allow_any_target=allow_any_target),
             return_statistics,
         )
 
     @overload
     def cosine_embedding_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ...,
-                              reduction: Reduced = ..., *, return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT: ...
+                              reduction: Reduced = ..., *, return_statistics: No = ...,
+                              allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> FloatT: ...
     @overload
     def cosine_embedding_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ..., *,
-                              reduction: Unreduced, return_statistics: No = ..., **options: Unpack[CallOptions]) -> ArrayT: ...
+                              reduction: Unreduced, return_statistics: No = ...,
+                              allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ArrayT: ...
     @overload
     def cosine_embedding_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ..., reduction: str = ...,
-                              *, return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+                              *, return_statistics: Yes,
+                              allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ResultT: ...
     def cosine_embedding_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0, reduction: str = "mean",
-                              *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
+                              *, return_statistics: bool = False,
+                              allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
         """1 - cos(input1, input2) where target is 1, max(0, cos - margin) where it is -1; the mean divides by N.
 
         Args:
@@ -94,6 +108,7 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
             input2: The shape of input1; float.
             target: 1 or -1: (N) or (); any type, cast to the inputs'.
             margin: Finite.
+            allow_any_target: Compute targets other than 1 and -1 too, as torch does: as 0; by default they are refused.
             reduction: "mean", "sum" or "none" (one value an element or row).
 
         Raises:
@@ -104,7 +119,7 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
         """
         return self._call(
             request("CosineEmbeddingLoss", reduction, options, input1=values(input1, "input1"), input2=values(input2, "input2"),
-                    target=values(target, "target"), margin=margin),
+                    target=values(target, "target"), margin=margin, allow_any_target=allow_any_target),
             return_statistics,
         )
 

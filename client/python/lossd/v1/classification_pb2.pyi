@@ -82,18 +82,20 @@ class BceWithLogitsLossRequest(_message.Message):
     def __init__(self, input: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., target: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., weight: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., pos_weight: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., reduction: _Optional[_Union[_options_pb2.Reduction, str]] = ..., precision: _Optional[_Union[_options_pb2.Precision, str]] = ..., reject_non_finite: bool = ...) -> None: ...
 
 class SoftMarginLossRequest(_message.Message):
-    __slots__ = ("input", "target", "reduction", "precision", "reject_non_finite")
+    __slots__ = ("input", "target", "allow_any_target", "reduction", "precision", "reject_non_finite")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_ANY_TARGET_FIELD_NUMBER: _ClassVar[int]
     REDUCTION_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     REJECT_NON_FINITE_FIELD_NUMBER: _ClassVar[int]
     input: _tensor_pb2.Tensor
     target: _tensor_pb2.Tensor
+    allow_any_target: bool
     reduction: _options_pb2.Reduction
     precision: _options_pb2.Precision
     reject_non_finite: bool
-    def __init__(self, input: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., target: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., reduction: _Optional[_Union[_options_pb2.Reduction, str]] = ..., precision: _Optional[_Union[_options_pb2.Precision, str]] = ..., reject_non_finite: bool = ...) -> None: ...
+    def __init__(self, input: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., target: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., allow_any_target: bool = ..., reduction: _Optional[_Union[_options_pb2.Reduction, str]] = ..., precision: _Optional[_Union[_options_pb2.Precision, str]] = ..., reject_non_finite: bool = ...) -> None: ...
 
 class MultiMarginLossRequest(_message.Message):
     __slots__ = ("input", "target", "weight", "p", "margin", "reduction", "precision", "reject_non_finite")

@@ -8,11 +8,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class MarginRankingLossRequest(_message.Message):
-    __slots__ = ("input1", "input2", "target", "margin", "reduction", "precision", "reject_non_finite")
+    __slots__ = ("input1", "input2", "target", "margin", "allow_any_target", "reduction", "precision", "reject_non_finite")
     INPUT1_FIELD_NUMBER: _ClassVar[int]
     INPUT2_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_ANY_TARGET_FIELD_NUMBER: _ClassVar[int]
     REDUCTION_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     REJECT_NON_FINITE_FIELD_NUMBER: _ClassVar[int]
@@ -20,33 +21,37 @@ class MarginRankingLossRequest(_message.Message):
     input2: _tensor_pb2.Tensor
     target: _tensor_pb2.Tensor
     margin: float
+    allow_any_target: bool
     reduction: _options_pb2.Reduction
     precision: _options_pb2.Precision
     reject_non_finite: bool
-    def __init__(self, input1: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., input2: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., target: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., margin: _Optional[float] = ..., reduction: _Optional[_Union[_options_pb2.Reduction, str]] = ..., precision: _Optional[_Union[_options_pb2.Precision, str]] = ..., reject_non_finite: bool = ...) -> None: ...
+    def __init__(self, input1: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., input2: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., target: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., margin: _Optional[float] = ..., allow_any_target: bool = ..., reduction: _Optional[_Union[_options_pb2.Reduction, str]] = ..., precision: _Optional[_Union[_options_pb2.Precision, str]] = ..., reject_non_finite: bool = ...) -> None: ...
 
 class HingeEmbeddingLossRequest(_message.Message):
-    __slots__ = ("input", "target", "margin", "reduction", "precision", "reject_non_finite")
+    __slots__ = ("input", "target", "margin", "allow_any_target", "reduction", "precision", "reject_non_finite")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_ANY_TARGET_FIELD_NUMBER: _ClassVar[int]
     REDUCTION_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     REJECT_NON_FINITE_FIELD_NUMBER: _ClassVar[int]
     input: _tensor_pb2.Tensor
     target: _tensor_pb2.Tensor
     margin: float
+    allow_any_target: bool
     reduction: _options_pb2.Reduction
     precision: _options_pb2.Precision
     reject_non_finite: bool
-    def __init__(self, input: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., target: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., margin: _Optional[float] = ..., reduction: _Optional[_Union[_options_pb2.Reduction, str]] = ..., precision: _Optional[_Union[_options_pb2.Precision, str]] = ..., reject_non_finite: bool = ...) -> None: ...
+    def __init__(self, input: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., target: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., margin: _Optional[float] = ..., allow_any_target: bool = ..., reduction: _Optional[_Union[_options_pb2.Reduction, str]] = ..., precision: _Optional[_Union[_options_pb2.Precision, str]] = ..., reject_non_finite: bool = ...) -> None: ...
 
 class CosineEmbeddingLossRequest(_message.Message):
-    __slots__ = ("input1", "input2", "target", "margin", "reduction", "precision", "reject_non_finite")
+    __slots__ = ("input1", "input2", "target", "margin", "allow_any_target", "reduction", "precision", "reject_non_finite")
     INPUT1_FIELD_NUMBER: _ClassVar[int]
     INPUT2_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_ANY_TARGET_FIELD_NUMBER: _ClassVar[int]
     REDUCTION_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     REJECT_NON_FINITE_FIELD_NUMBER: _ClassVar[int]
@@ -54,10 +59,11 @@ class CosineEmbeddingLossRequest(_message.Message):
     input2: _tensor_pb2.Tensor
     target: _tensor_pb2.Tensor
     margin: float
+    allow_any_target: bool
     reduction: _options_pb2.Reduction
     precision: _options_pb2.Precision
     reject_non_finite: bool
-    def __init__(self, input1: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., input2: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., target: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., margin: _Optional[float] = ..., reduction: _Optional[_Union[_options_pb2.Reduction, str]] = ..., precision: _Optional[_Union[_options_pb2.Precision, str]] = ..., reject_non_finite: bool = ...) -> None: ...
+    def __init__(self, input1: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., input2: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., target: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., margin: _Optional[float] = ..., allow_any_target: bool = ..., reduction: _Optional[_Union[_options_pb2.Reduction, str]] = ..., precision: _Optional[_Union[_options_pb2.Precision, str]] = ..., reject_non_finite: bool = ...) -> None: ...
 
 class TripletMarginLossRequest(_message.Message):
     __slots__ = ("anchor", "positive", "negative", "margin", "p", "eps", "swap", "reduction", "precision", "reject_non_finite")

@@ -18,7 +18,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("server_version", "torch_version", "devices", "losses", "max_request_bytes", "max_response_bytes", "max_workspace_bytes")
+    __slots__ = ("server_version", "torch_version", "devices", "losses", "max_request_bytes", "max_response_bytes", "max_workspace_bytes", "max_operations")
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     TORCH_VERSION_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class GetServerInfoResponse(_message.Message):
     MAX_REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_RESPONSE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_WORKSPACE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     server_version: str
     torch_version: str
     devices: _containers.RepeatedScalarFieldContainer[str]
@@ -33,4 +34,5 @@ class GetServerInfoResponse(_message.Message):
     max_request_bytes: int
     max_response_bytes: int
     max_workspace_bytes: int
-    def __init__(self, server_version: _Optional[str] = ..., torch_version: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ..., losses: _Optional[_Iterable[str]] = ..., max_request_bytes: _Optional[int] = ..., max_response_bytes: _Optional[int] = ..., max_workspace_bytes: _Optional[int] = ...) -> None: ...
+    max_operations: int
+    def __init__(self, server_version: _Optional[str] = ..., torch_version: _Optional[str] = ..., devices: _Optional[_Iterable[str]] = ..., losses: _Optional[_Iterable[str]] = ..., max_request_bytes: _Optional[int] = ..., max_response_bytes: _Optional[int] = ..., max_workspace_bytes: _Optional[int] = ..., max_operations: _Optional[int] = ...) -> None: ...
