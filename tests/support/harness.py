@@ -126,7 +126,7 @@ class House:
 
 def reading() -> list[Any]:
     """The tasks that read streams."""
-    return [task for task in asyncio.all_tasks() if task.get_name() == "lossd-stream-reader"]
+    return [task for task in asyncio.all_tasks() if task.get_name() in ("lossd-ScoreStream", "lossd-Evaluate")]
 
 
 @asynccontextmanager

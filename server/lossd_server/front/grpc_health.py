@@ -2,7 +2,6 @@
 """grpc.health.v1, open to everybody: the probes of orchestrators and load balancers have no tokens."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
@@ -10,7 +9,7 @@ from grpc_health.v1 import health_pb2
 
 from lossd_server.errors import MessageMalformed, NotFound
 from lossd_server.losses.tensor import Encoded
-from lossd_server.service.streams import Read
+from lossd_server.service.streams import Output, Read
 
 SERVICE_NAME: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -44,14 +43,14 @@ class HealthService:
             raise NotFound("the server has no such service")
         return answer
 
-    async def watch(self, read: Read, write: Callable[[bytes], Awaitable[None]], **_: object) -> None:
+    async def watch(self, read: Read, output: Output, **_: object) -> None:
         """The answer of now, and another one whenever it changes."""
         name, changed = _name(await read() or b""), asyncio.Event()
         self._watching.setdefault(name, set()).add(changed)
         try:
             while True:
                 changed.clear()
-                await write(self._answers.get(name, _UNKNOWN))
+                await output.write(self._answers.get(name, _UNKNOWN))
                 await changed.wait()
         finally:
             watching = self._watching[name]

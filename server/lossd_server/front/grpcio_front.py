@@ -8,6 +8,7 @@ unary calls that arrive together, because grpcio hands over one call at a time, 
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -165,7 +166,8 @@ class _Handler(grpc.GenericRpcHandler):
     async def _stream(self, method: Method, context: Any, deadline: float | None, caller: str, authenticate: Callable[[], object]) -> None:
         assert method.stream is not None
         with method.reserve(0 if method.open_to_all else INITIAL_WINDOW, caller):
-            serve = method.stream(self._reading(method, context), context.write, deadline=deadline, caller=caller)
+            output = _Output(context)
+            serve = method.stream(self._reading(method, context), output, deadline=deadline, caller=caller)
             if method.has_calls:
                 self._accept(context)
             task = asyncio.ensure_future(serve)
@@ -176,6 +178,7 @@ class _Handler(grpc.GenericRpcHandler):
             finally:
                 task.cancel()
             last = task.result()
+            await output.flushed()
             if last is not None:
                 await context.write(last)
 
@@ -203,6 +206,40 @@ class _Handler(grpc.GenericRpcHandler):
         return read
 
 
+class _Output:
+    """Where the messages of a stream go: see service.streams.Output."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._unsent: deque[bytes] = deque()
+        self._writing: asyncio.Task[None] | None = None
+        self.on_drained: Callable[[], None] = _nothing
+
+    @property
+    def full(self) -> bool:
+        return self._writing is not None
+
+    def send(self, message: bytes) -> None:
+        self._unsent.append(message)
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all())
+
+    async def write(self, message: bytes) -> None:
+        await self._context.write(message)
+
+    async def flushed(self) -> None:
+        if self._writing is not None:
+            await self._writing
+
+    async def _write_all(self) -> None:
+        try:
+            while self._unsent:
+                await self._context.write(self._unsent.popleft())
+        finally:
+            self._writing = None
+        self.on_drained()
+
+
 class _Peer:
     """A connection, as Callers asks about it."""
 
@@ -213,6 +250,10 @@ class _Peer:
     def info(self, name: str) -> Any:
         """`peercert` and `peername` of asyncio.BaseTransport.get_extra_info."""
         return _certificate(self._context.auth_context()) if name == "peercert" else _address(self._context.peer())
+
+
+def _nothing() -> None:
+    """What happens when messages have left that nobody waits for."""
 
 
 def _certificate(properties: Mapping[str, Iterable[bytes]]) -> dict[str, Any]:

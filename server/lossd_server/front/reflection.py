@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """gRPC reflection, by the servicer of grpcio-reflection. Its two versions have the same messages."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from lossd_server.errors import MessageMalformed
-from lossd_server.service.streams import Read
+from lossd_server.service.streams import Output, Read
 
 SERVICE_NAMES: Final = ("grpc.reflection.v1.ServerReflection", reflection.SERVICE_NAME)
 
@@ -23,7 +23,7 @@ class Reflection:
         """See Front.add."""
         return {"ServerReflectionInfo": ("bidi_stream", self.info)}
 
-    async def info(self, read: Read, write: Callable[[bytes], Awaitable[None]], **_: object) -> None:
+    async def info(self, read: Read, output: Output, **_: object) -> None:
         """An answer to each request."""
         while (message := await read()) is not None:
             try:
@@ -31,4 +31,4 @@ class Reflection:
             except DecodeError:
                 raise MessageMalformed("", "the bytes are not a ServerReflectionRequest") from None
             for response in self._servicer.ServerReflectionInfo(iter((request,)), None):
-                await write(response.SerializeToString())
+                await output.write(response.SerializeToString())

@@ -72,7 +72,7 @@ class Front:
     def add_evaluation(self, service_name: str, evaluation: EvaluationService) -> None:
         """EvaluationService."""
 
-        async def evaluate(read: Read, write: object, *, deadline: float | None, caller: str) -> bytes:
+        async def evaluate(read: Read, output: object, *, deadline: float | None, caller: str) -> bytes:
             return await evaluation.evaluate(read, deadline=deadline, caller=caller)
 
         self._add(service_name, "ScoreBatch", "unary", unary=evaluation.score_batch)

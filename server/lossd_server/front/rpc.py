@@ -14,7 +14,7 @@ from lossd_server.http2.asyncio_protocol import ServerProtocol
 from lossd_server.http2.sending import Stream
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
-from lossd_server.service.streams import Read
+from lossd_server.service.streams import Output, Read
 
 PREFIX_BYTES: Final = 5  # whether compressed, and the length
 
@@ -33,7 +33,7 @@ class ServeStream(Protocol):
     """What serves a method with streams of messages. A returned message is the last one that is sent."""
 
     def __call__(  # noqa: D102
-        self, read: Read, write: Callable[[bytes], Awaitable[None]], *, deadline: float | None, caller: str
+        self, read: Read, output: Output, *, deadline: float | None, caller: str
     ) -> Awaitable[bytes | None]: ...
 
 

@@ -33,7 +33,7 @@ class Streaming(Rpc):
 
     __slots__ = (
         *("_authenticate", "_begun_at", "_changed", "_ended", "_extra", "_headers_sent", "_hold", "_incoming", "_reading"),
-        *("_sent", "_task"),
+        *("_sent", "_task", "on_drained"),
     )
 
     def __init__(
@@ -59,6 +59,7 @@ class Streaming(Rpc):
         self._changed = asyncio.Event()
         self._sent = asyncio.Event()
         self._headers_sent = False
+        self.on_drained: Callable[[], None] = _nothing
         self._hold = method.reserve(0 if method.open_to_all else INITIAL_WINDOW, caller)
         self._extra: Hold | None = None
         self._task = asyncio.get_running_loop().create_task(self._run(method.stream), name=f"lossd-{method.name}")
@@ -85,6 +86,8 @@ class Streaming(Rpc):
 
     def drained(self) -> None:  # noqa: D102
         self._left()
+        if not self.code:
+            self.on_drained()
 
     def tick(self, now: float) -> None:  # noqa: D102
         if self.code:
@@ -116,7 +119,7 @@ class Streaming(Rpc):
         try:
             remaining = None if self.deadline is None else self.deadline - time.monotonic()
             async with asyncio.timeout(remaining):
-                last = await serve(self._read, self._write, deadline=self.deadline, caller=self.caller)
+                last = await serve(self._read, self, deadline=self.deadline, caller=self.caller)
         except CallError as raised:
             error = raised
         except TimeoutError:
@@ -218,17 +221,26 @@ class Streaming(Rpc):
                 pause_seconds = full.retry_after_seconds
             await asyncio.sleep(pause_seconds)
 
-    # What the task writes.
+    # Output
 
-    async def _write(self, message: bytes) -> None:
+    @property
+    def full(self) -> bool:  # noqa: D102
+        return bool(self._stream.unsent)
+
+    def send(self, message: bytes) -> None:  # noqa: D102
         if self.code:
             raise Cancelled("the caller is gone")
         self._send(message)
-        while self._stream.unsent:
+
+    async def write(self, message: bytes) -> None:  # noqa: D102
+        self.send(message)
+        while self.full:
             self._sent.clear()
             await self._sent.wait()
             if self.code:
                 raise Cancelled("the caller is gone")
+
+    # Implementation details again.
 
     def _send(self, message: bytes) -> None:
         connection = self._link.connection
@@ -236,3 +248,7 @@ class Streaming(Rpc):
             self._headers_sent = True
             connection.send_headers(self._stream, status.HEADERS)
         connection.send_data(self._stream, b"".join((b"\x00", len(message).to_bytes(4), message)))
+
+
+def _nothing() -> None:
+    """What happens when messages have left that nobody waits for."""

@@ -73,22 +73,18 @@ class Evaluation(MessageStream):
         self._under_way = under_way
         self._series: dict[str, Series] = {}
         self._state: Hold | None = None
-        self._error: CallError | None = None
         self._received = 0
 
     async def run(self, read: Read) -> bytes:
         """The EvaluateResponse, once every message was received and every call computed. Raises CallError."""
         self._state = self._service.reserve(0, self._caller)
-        self._start_reading(read)
-        while True:
-            if self._error is not None:
-                raise self._error
-            if self._at_end:
-                if not self._messages:
-                    return await self._slices.finish(self._encode(), self._caller)
-            elif self._service.draining:
-                raise shutting_down()
-            await self._wait()
+        await self._read_all(read)
+        return await self._slices.finish(self._encode(), self._caller)
+
+    def drain(self) -> None:
+        """Ends the evaluation with ShuttingDown, unless its client has sent everything."""
+        if self._service.draining and not self._at_end:
+            self._fail(shutting_down())
 
     def close(self) -> None:
         """As MessageStream.close."""
@@ -150,11 +146,6 @@ class Evaluation(MessageStream):
             expected, found = _describe(series.loss, series.reduction), _describe(call.spec.rpc, call.reduction)
             raise SeriesConflict("series", f"has calls of {expected}; this one is of {found}")
         return series
-
-    def _fail(self, error: CallError) -> None:
-        if self._error is None:
-            self._error = error
-        self.wake()
 
     def _encode(self) -> Generator[None, None, bytes]:
         parts: list[bytes] = []
@@ -221,7 +212,6 @@ class _Calls(StreamRequests):
         self.remaining -= len(indices)
         if not self.remaining:
             self._stream._let_go(self)
-            self._stream.wake()
 
     def close(self) -> None:
         """See Requests."""

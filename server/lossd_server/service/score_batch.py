@@ -17,9 +17,7 @@ from lossd_server.service.evaluate import Evaluation
 from lossd_server.service.requests import Requests
 from lossd_server.service.score_stream import ScoreStream
 from lossd_server.service.scoring import Service
-from lossd_server.service.streams import MessageStream, Read, StreamRequests
-
-Write = Callable[[bytes], Awaitable[None]]
+from lossd_server.service.streams import MessageStream, Output, Read, StreamRequests
 
 _OUTCOMES: Final = b"\x0a"  # ScoreBatchResponse.outcomes = 1
 
@@ -62,11 +60,11 @@ class EvaluationService:
             _check_room(len(response), self._max_response_bytes)  # errors may be larger than what was counted for them
             return response
 
-    async def score_stream(self, read: Read, write: Write, *, deadline: float | None = None, caller: str = "") -> None:
-        """ScoreStream: `read` gives the next request message, or None at their end, and `write` sends a response message."""
+    async def score_stream(self, read: Read, output: Output, *, deadline: float | None = None, caller: str = "") -> None:
+        """ScoreStream: `read` gives the next request message, or None at their end, and response messages go to `output`."""
         with self._service.reserve(0, caller):  # an open stream takes memory too
-            stream = ScoreStream(self._service, self._dispatcher, clock=self._clock, deadline=deadline, caller=caller)
-            await self._while_open(stream, stream.run(read, write))
+            stream = ScoreStream(self._service, self._dispatcher, output, clock=self._clock, deadline=deadline, caller=caller)
+            await self._while_open(stream, stream.run(read))
 
     async def evaluate(self, read: Read, *, deadline: float | None = None, caller: str = "") -> bytes:
         """Evaluate: `read` gives the next EvaluateRequest, or None at their end. Returns the EvaluateResponse."""
@@ -76,8 +74,8 @@ class EvaluationService:
 
     def drain(self) -> None:
         """Ends the streams, after Service.drain: those of ScoreStream when what they had accepted is answered."""
-        for stream in self._streams:
-            stream.wake()
+        for stream in list(self._streams):
+            stream.drain()
 
     @property
     def open_streams(self) -> int:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """ScoreStream: calls come with ids, and outcomes return in any order.
 
-There is no timer: whenever the writer is free, it takes everything that has been answered, as one message.
+There is no timer: everything that is answered in one turn of the event loop leaves as one message, unless the client still has to
+take an earlier one.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from lossd_server.admission import Hold
@@ -18,8 +19,8 @@ from lossd_server.requests.messages import Apart, bare, overhead_bytes, split
 from lossd_server.requests.protobuf import encoded_varint
 from lossd_server.service import responses
 from lossd_server.service.requests import cancelled
-from lossd_server.service.scoring import Service, shutting_down
-from lossd_server.service.streams import MessageStream, Read, StreamRequests
+from lossd_server.service.scoring import Service
+from lossd_server.service.streams import MessageStream, Output, Read, StreamRequests
 
 # A response message is closed when it has so many bytes: some thousand outcomes, which take the loop about a slice, and far less
 # than any client's limit on messages (4 MiB by default), unless one outcome alone is larger.
@@ -37,6 +38,7 @@ class ScoreStream(MessageStream):
         self,
         service: Service,
         dispatcher: Dispatcher,
+        output: Output,
         *,
         clock: Callable[[], float],
         deadline: float | None,
@@ -44,29 +46,21 @@ class ScoreStream(MessageStream):
     ) -> None:
         super().__init__(service, dispatcher, deadline=deadline, caller=caller)
         self._clock = clock
+        self._output = output
         self._live: dict[int, tuple[_Calls, int]] = {}  # by id: the message of the call that has it, and the call's index there
         self._answered: deque[tuple[_Calls, int, bytes]] = deque()  # calls and their encoded LossOutcomes
+        self._sent: list[_Calls] = []  # of each call whose answer waits for the client to take it
+        self._sending = False  # `_send` will be called
 
-    async def run(self, read: Read, write: Callable[[bytes], Awaitable[None]]) -> None:
+    async def run(self, read: Read) -> None:
         """Until every message was received and every call answered. Raises CallError: ShuttingDown at a drain, earlier."""
-        self._start_reading(read)
-        while True:
-            if self._answered:
-                response, sent = self._take()
-                if response:
-                    await write(response)
-                for message in sent:
-                    message.remaining -= 1
-                    if not message.remaining:
-                        self._let_go(message)
-                if self._answered:
-                    await asyncio.sleep(0)  # many messages that need not wait for their client must not keep the loop
-            elif self._at_end and not self._messages:
-                return
-            elif self._service.draining and not self._messages:
-                raise shutting_down()
-            else:
-                await self._wait()
+        self._output.on_drained = self._drained
+        await self._read_all(read)
+
+    def close(self) -> None:
+        """As MessageStream.close."""
+        self._answered.clear()
+        super().close()
 
     # Implementation details follow.
 
@@ -104,6 +98,35 @@ class ScoreStream(MessageStream):
         else:
             for index in free:
                 calls.answer((index,), refusal)
+
+    def _send_soon(self) -> None:
+        """Whatever is answered in this turn of the event loop leaves as one message."""
+        if not self._sending:
+            self._sending = True
+            asyncio.get_running_loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        self._sending = False
+        if not self._answered or self._output.full:
+            return
+        response, answered = self._take()
+        try:
+            if response:
+                self._output.send(response)
+        except CallError:  # the client is gone
+            return
+        self._sent += answered
+        if not self._output.full:
+            self._drained()
+
+    def _drained(self) -> None:
+        sent, self._sent = self._sent, []
+        for message in sent:
+            message.remaining -= 1
+            if not message.remaining:
+                self._let_go(message)
+        if self._answered:
+            self._send_soon()
 
     def _take(self) -> tuple[bytes, "list[_Calls]"]:
         """What has been answered, as one message (empty: nobody waits for any of it), and the messages of each call."""
@@ -149,7 +172,7 @@ class _Calls(StreamRequests):
         stream = self._stream
         for index, encoded in zip(indices, responses.outcomes(outcome, len(indices)), strict=True):
             stream._answered.append((self, index, encoded))
-        stream.wake()
+        stream._send_soon()
 
     def timely(self, indices: Sequence[int], now: float) -> Sequence[int]:
         """See Requests."""

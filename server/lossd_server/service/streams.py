@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What streams of calls have in common: messages are read while there is room, and everything ends with the stream.
+"""What streams of calls have in common: one task reads messages while there is room, and everything ends with the stream.
 
 Backpressure: a stream that holds MAX_HELD_BYTES is not read any further until some are let go, so that flow control stops its
 client. It holds a message from its arrival until every call of it is answered and, when answers are streamed, sent. So what a
@@ -8,12 +8,13 @@ stream takes is bounded by that and one message, whatever its client does and ho
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from lossd_server.admission import Hold
+from lossd_server.errors import CallError
 from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.service.requests import Requests
-from lossd_server.service.scoring import Service
+from lossd_server.service.scoring import Service, shutting_down
 
 Read = Callable[[], Awaitable[bytes | None]]  # None: there are no more
 
@@ -21,93 +22,20 @@ Read = Callable[[], Awaitable[bytes | None]]  # None: there are no more
 MAX_HELD_BYTES: Final = 8 << 20
 
 
-class MessageStream:
-    """One RPC from its opening to `close`. A subclass receives messages and, in its `run`, does the rest.
+class Output(Protocol):
+    """Where the messages of a stream go. `on_drained` is called when `full` ends."""
 
-    `run` waits for `wait`, which returns when the stream may have something to do: a call was answered, a message received, the
-    messages are at their end, or the server drains.
-    """
-
-    def __init__(self, service: Service, dispatcher: Dispatcher, *, deadline: float | None, caller: str) -> None:
-        self._service = service
-        self._dispatcher = dispatcher
-        self._slices = dispatcher.slices
-        self._deadline = deadline
-        self._caller = caller
-        self._messages: set[StreamRequests] = set()
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
-        self._reader: asyncio.Task[None] | None = None
-        self.held_bytes = 0
-
-    def wake(self) -> None:
-        """Makes `wait` return."""
-        self._changed.set()
-
-    def close(self) -> None:
-        """Leaves nothing behind: reads no more, cancels what is queued, gives everything back."""
-        if self._reader is not None:
-            self._reader.cancel()
-        for message in list(self._messages):
-            message.close()
-            self._let_go(message)
-
-    # For subclasses.
-
-    async def _receive(self, message: bytes) -> None:
-        """Takes a message in. What it raises ends the stream, by way of `_at_end`."""
-        raise NotImplementedError
-
-    def _start_reading(self, read: Read) -> None:
-        self._reader = asyncio.create_task(self._read(read), name="lossd-stream-reader")
-        self._reader.add_done_callback(self._reader_done)
+    on_drained: Callable[[], None]
 
     @property
-    def _at_end(self) -> bool:
-        """Whether every message was received. Raises what receiving one raised."""
-        assert self._reader is not None
-        if not self._reader.done():
-            return False
-        self._reader.result()
-        return True
+    def full(self) -> bool:
+        """Whether messages wait for their client to take them."""
 
-    async def _wait(self) -> None:
-        await self._changed.wait()
-        self._changed.clear()
+    def send(self, message: bytes) -> None:
+        """Sends a message, which waits if it must. Raises Cancelled when the client is gone."""
 
-    def _keep(self, message: "StreamRequests") -> None:
-        self._messages.add(message)
-        self.held_bytes += message.held_bytes
-
-    def _add(self, message: "StreamRequests", nbytes: int) -> None:
-        """The message holds more."""
-        message.held_bytes += nbytes
-        self.held_bytes += nbytes
-
-    def _let_go(self, message: "StreamRequests") -> None:
-        """Nothing of the message is needed any more; a second time does nothing."""
-        if message not in self._messages:
-            return
-        self._messages.remove(message)
-        self.held_bytes -= message.held_bytes
-        if message.hold is not None:
-            message.hold.release()
-        self._room.set()
-
-    # Implementation details follow.
-
-    async def _read(self, read: Read) -> None:
-        while (message := await read()) is not None:
-            await self._receive(message)
-            del message
-            while self.held_bytes >= MAX_HELD_BYTES:
-                self._room.clear()
-                await self._room.wait()
-
-    def _reader_done(self, reader: "asyncio.Task[None]") -> None:
-        if not reader.cancelled():
-            reader.exception()  # seen, even if nobody asks any more
-        self.wake()
+    async def write(self, message: bytes) -> None:
+        """Sends a message, and waits until none waits any more. Raises Cancelled when the client is gone."""
 
 
 class StreamRequests(Requests):
@@ -116,3 +44,95 @@ class StreamRequests(Requests):
     hold: Hold | None
     held_bytes: int
     remaining: int
+
+
+class MessageStream:
+    """One RPC from its opening to `close`. A subclass takes the messages in; their calls are answered by callbacks."""
+
+    def __init__(self, service: Service, dispatcher: Dispatcher, *, deadline: float | None, caller: str) -> None:
+        self._service = service
+        self._dispatcher = dispatcher
+        self._slices = dispatcher.slices
+        self._deadline = deadline
+        self._caller = caller
+        self._messages: set[StreamRequests] = set()
+        self._let_go_of_one = asyncio.Event()
+        self._task: asyncio.Task[object] | None = None  # reads
+        self._at_end = False
+        self._error: CallError | None = None
+        self.held_bytes = 0
+
+    def drain(self) -> None:
+        """Ends the stream with ShuttingDown, once no call of it is unanswered, unless its client ends it before."""
+        if self._service.draining and not self._messages and not self._at_end:
+            self._fail(shutting_down())
+
+    def close(self) -> None:
+        """Leaves nothing behind: cancels what is queued, gives everything back."""
+        for message in list(self._messages):
+            message.close()
+            self._let_go(message)
+
+    # For subclasses.
+
+    async def _receive(self, message: bytes) -> None:
+        """Takes a message in. What it raises ends the stream."""
+        raise NotImplementedError
+
+    async def _read_all(self, read: Read) -> None:
+        """Receives every message, and returns when every call is answered. Raises CallError."""
+        self._task = asyncio.current_task()
+        try:
+            while (message := await read()) is not None:
+                await self._receive(message)
+                del message
+                while self.held_bytes >= MAX_HELD_BYTES:
+                    await self._until_one_is_let_go()
+            self._at_end = True
+            while self._messages:
+                await self._until_one_is_let_go()
+        except asyncio.CancelledError:
+            if self._error is None or self._task is None:
+                raise
+            self._task.uncancel()  # by `_interrupt`
+            raise self._error from None
+        finally:
+            self._task = None
+        if self._error is not None:
+            raise self._error
+
+    def _fail(self, error: CallError) -> None:
+        """Ends the stream with the error, if it is the first, though nothing may come to be read."""
+        if self._error is None:
+            self._error = error
+            asyncio.get_running_loop().call_soon(self._interrupt)  # not at once: the task may be what runs now
+
+    def _keep(self, message: StreamRequests) -> None:
+        self._messages.add(message)
+        self.held_bytes += message.held_bytes
+
+    def _add(self, message: StreamRequests, nbytes: int) -> None:
+        """The message holds more."""
+        message.held_bytes += nbytes
+        self.held_bytes += nbytes
+
+    def _let_go(self, message: StreamRequests) -> None:
+        """Nothing of the message is needed any more; a second time does nothing."""
+        if message not in self._messages:
+            return
+        self._messages.remove(message)
+        self.held_bytes -= message.held_bytes
+        if message.hold is not None:
+            message.hold.release()
+        self._let_go_of_one.set()
+        self.drain()
+
+    # Implementation details follow.
+
+    async def _until_one_is_let_go(self) -> None:
+        self._let_go_of_one.clear()
+        await self._let_go_of_one.wait()
+
+    def _interrupt(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
