@@ -29,7 +29,6 @@ from lossd_server.metrics import Metrics
 from lossd_server.workers.supervisor import Supervisor
 
 BENCHMARK = ROOT / "tests" / "bench" / "results"
-ATTACK = ROOT / "tests" / "attack" / "results.json"
 IMAGES = ("bench.svg", "simulation-latency.svg", "simulation-throughput.svg")
 _PLACEHOLDER = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 _COMMON_FIELDS: Final = ("reduction", "precision", "reject_non_finite")
@@ -175,13 +174,6 @@ def ratios() -> str:
     return _table(("Ratio", "Measured", "Wanted", "Holds"), rows)
 
 
-def attack() -> str:
-    """The long attack's verdict as it was recorded."""
-    recorded = json.loads(ATTACK.read_text())
-    rows = [(name, f"{value:,}") for name, value in recorded.items() if isinstance(value, int) and name != "cores"]
-    return f"Recorded on {recorded['date']}, on {recorded['cores']} cores.\n\n" + _table(("What", "Found"), rows)
-
-
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "metrics": metrics,
@@ -191,7 +183,6 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "schema": schema,
     "commands": commands,
     "ratios": ratios,
-    "attack": attack,
 }
 
 

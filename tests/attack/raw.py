@@ -39,7 +39,8 @@ class Raw:
         self._reading = asyncio.create_task(self._read()) if reads else None
         self._opened_at = time.monotonic()
         self._granted = asyncio.Event()
-        self.windows: dict[int, int] = {}
+        self._initial_window = 65535  # until the server says otherwise
+        self._windows: dict[int, int] = {}  # what was granted, less what was sent
         self.ended_seconds: float | None = None
         self.received_bytes = 0
 
@@ -59,20 +60,26 @@ class Raw:
         self._writer.write(data)
         await self._writer.drain()
 
-    async def upload(self, stream: int, body: bytes, data_bytes: int, *, padding: int | None = None, pace_seconds: float = 0.0) -> None:
+    async def upload(self, stream: int, body: bytes, data_bytes: int, *, padding: int | None = None) -> None:
         """Sends the body as the stream's window allows, in DATA frames of so many bytes and their padding; without END_STREAM."""
-        pad = b"" if padding is None else bytes(padding)
-        flags, head = (0, b"") if padding is None else (PADDED, bytes([padding]))
-        each = data_bytes + len(head + pad)
-        together = max(1, min(1000 // data_bytes, 16_000 // each))
-        for start in range(0, len(body), together * data_bytes):
-            pieces = [body[at : at + data_bytes] for at in range(start, min(len(body), start + together * data_bytes), data_bytes)]
-            while self.windows.get(stream, 65535) < each * len(pieces):
-                self._granted.clear()
+        padded = (PADDED, b"" if padding is None else bytes([padding]), bytes(padding or 0))
+        position, frames = 0, []
+        while position < len(body):
+            self._granted.clear()
+            window = self._initial_window + self._windows.get(stream, 0)
+            flags, head, pad = padded if padding is not None and window > 1 + padding else (0, b"", b"")
+            window -= len(head + pad)
+            if window > 0:
+                piece = body[position : position + min(data_bytes, window)]
+                position += len(piece)
+                self._windows[stream] = self._windows.get(stream, 0) - len(head + piece + pad)
+                frames.append(frame(DATA, flags, stream, head + piece + pad))
+            if len(frames) * data_bytes >= 1000 or window <= 0 or position == len(body):
+                await self.send(b"".join(frames))
+                frames.clear()
+                await asyncio.sleep(0)
+            if window <= 0:
                 await asyncio.wait_for(self._granted.wait(), 10)
-            self.windows[stream] = self.windows.get(stream, 65535) - each * len(pieces)
-            await self.send(b"".join([frame(DATA, flags, stream, head + piece + pad) for piece in pieces]))
-            await asyncio.sleep(pace_seconds)
 
     def close(self) -> None:
         if self._reading is not None:
@@ -94,8 +101,11 @@ class Raw:
                 payload = await self._reader.readexactly(size)
                 self.received_bytes += size
                 if kind == WINDOW_UPDATE:
-                    self.windows[stream] = self.windows.get(stream, 65535) + int.from_bytes(payload)
+                    self._windows[stream] = self._windows.get(stream, 0) + int.from_bytes(payload)
                     self._granted.set()
+                elif kind == SETTINGS and not flags & ACK:
+                    values = dict(struct.iter_unpack(">HI", payload))
+                    self._initial_window = values.get(INITIAL_WINDOW_SIZE, self._initial_window)
                 elif kind == PING and not flags & ACK:
                     self._writer.write(frame(PING, ACK, 0, payload))
                 elif kind == GOAWAY and int.from_bytes(payload[4:8]) == ENHANCE_YOUR_CALM:

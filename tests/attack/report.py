@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests/chaos.py found: recorded in results.json, and shown as docs/hardening.md."""
+"""What tests/chaos.py found: recorded in results.json, and shown as tables in docs/hardening.md."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 _RESULTS = Path(__file__).resolve().parent / "results.json"
-_PAGE = _RESULTS.parent.parent.parent / "docs/hardening.md"
+PAGE = _RESULTS.parent.parent.parent / "docs/hardening.md"
 
 # Runs of the attacks, by the name that they are recorded under, in the order of the page.
 _RUNS = {
@@ -46,36 +46,24 @@ def record_attacks(run: str, found: dict[str, Any]) -> None:
 
 
 def write() -> None:
-    """Writes docs/hardening.md."""
-    _PAGE.parent.mkdir(exist_ok=True)
-    _PAGE.write_text(page(_recorded()))
+    """Puts the tables into docs/hardening.md, between the two comments that say so."""
+    PAGE.write_text(page(PAGE.read_text()))
 
 
-def page(recorded: dict[str, Any]) -> str:
-    """The Markdown page."""
-    parts = [_INTRODUCTION]
+def page(text: str) -> str:
+    """The page with the tables of what is recorded."""
+    recorded = _recorded()
     runs = recorded.get("runs", {})
-    for run, title in _RUNS.items():
-        if run in runs:
-            parts.append(_attacks(title, runs[run]))
-    parts.append(_messages(recorded))
-    return "\n".join(parts)
+    parts = [_attacks(title, runs[run]) for run, title in _RUNS.items() if run in runs]
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return before + _BEGIN + "\n" + "\n".join([*parts, _messages(recorded)]) + "\n" + _END + after
 
 
 # Implementation details follow.
 
-_INTRODUCTION = """# Hardening
-
-<!-- Written by `python tests/chaos.py --table` from tests/attack/results.json. -->
-
-What an honest caller notices of attacks on the server that it uses, measured on a machine with two cores and no GPU, on
-loopback, by `python tests/chaos.py --attacks --record`. Server, attacker and honest caller are processes of their own, and
-the attacker needs no token. The honest caller makes 25 unary calls a second, of every loss, on one connection, whatever became of
-its earlier calls. It compares each answer, bit by bit, with what the same call was answered alone. *Memory* is the server
-process's largest resident size during the attack and the bound that its settings imply: its size at rest + 3 x
-`max_in_flight_bytes` + `max_workspace_bytes`. *Ended* is how long the server let a
-flooding connection be; the attacker opens a new one at once. Times are in milliseconds unless a unit stands beside them.
-"""
+_BEGIN = "<!-- The tables are written by `python tests/chaos.py --table`. -->"
+_END = "<!-- End of the tables. -->"
 
 
 def _recorded() -> dict[str, Any]:
@@ -87,25 +75,13 @@ def _save(recorded: dict[str, Any]) -> None:
     _RESULTS.write_text(json.dumps(recorded, indent=1) + "\n")
 
 
+_HEAD = ("Attack", "p50 at rest", "p99 at rest", "p50", "p99", "Worst", "Failed", "Lost", "Wrong", "Memory, MiB", "Ended", "Recovered")
+
+
 def _attacks(title: str, run: dict[str, Any]) -> str:
-    head = (
-        "Attack",
-        "p50 at rest",
-        "p99 at rest",
-        "p50",
-        "p99",
-        "worst",
-        "calls",
-        "failed",
-        "lost",
-        "wrong or swapped",
-        "Memory, MiB",
-        "Ended",
-        "Recovered after",
-    )
-    rows = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+    rows = [_row(_HEAD), _row(["---", *["---:"] * (len(_HEAD) - 1)])]
     rows += [_row(_cells(attack)) for attack in run["attacks"]]
-    about = f"{run['date']}, {run['cores']} cores, {run['seconds']:g} s for each attack."
+    about = f"Recorded on {run['date']}, on {run['cores']} cores without a GPU, {run['seconds']:g} s for each attack."
     return f"\n## Attacks on {title}\n\n{about}\n\n" + "\n".join(rows) + "\n"
 
 
@@ -113,12 +89,10 @@ def _cells(attack: dict[str, Any]) -> list[str]:
     rest, under = attack["rest"], attack["attack"]
     ended, recovered = attack["ended_seconds"], attack["recovered_seconds"]
     return [
-        attack["name"],
+        attack["name"].replace("flood: ", "Flood: "),
         *[f"{1000 * rest[name]:.1f}" for name in ("p50", "p99")],
         *[f"{1000 * under[name]:.1f}" for name in ("p50", "p99", "worst")],
-        str(under["calls"]),
-        str(under["failures"]),
-        str(under["lost"]),
+        *[f"{under[name]} of {under['calls']}" for name in ("failures", "lost")],
         str(under["wrong"] + under["swapped"]),
         "the process ended" if attack["ended"] else f"{attack['peak']:,} of {attack['bound']:,}",
         "" if ended is None else f"{1000 * ended:.0f}",
@@ -128,13 +102,8 @@ def _cells(attack: dict[str, Any]) -> list[str]:
 
 def _messages(recorded: dict[str, Any]) -> str:
     rows = [_row(("", "")), _row(("---", "---:")), *[_row((name, f"{recorded[name]:,}")) for name in _MESSAGES]]
-    return (
-        f"\n## Hostile messages\n\n{recorded['date']}, {recorded['cores']} cores, by "
-        "`python tests/chaos.py --messages 1000000 --over-grpc 20000 --record`: valid requests of every loss, changed through their\n"
-        "descriptors and byte by byte, read and computed in the server's own code and sent to a server process.\n\n"
-        + "\n".join(rows)
-        + "\n"
-    )
+    about = f"Recorded on {recorded['date']}, on {recorded['cores']} cores."
+    return f"\n## Hostile messages\n\n{about}\n\n" + "\n".join(rows) + "\n"
 
 
 def _row(cells: Any) -> str:
