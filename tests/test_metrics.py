@@ -52,6 +52,7 @@ def test_server_info_says_what_the_server_is(client: lossd.Client) -> None:
     assert list(info.devices) == ["cpu"]
     assert list(info.losses) == sorted(LOSSES)
     assert info.max_request_bytes == Settings().max_request_bytes
+    assert info.max_operations >= 6 * 10**10, "what the device does in two seconds: not 0, which is the setting's default"
 
 
 @pytest.mark.parametrize("service", ["", "lossd.v1.LossService", "lossd.v1.EvaluationService", "liveness", "readiness"])

@@ -46,7 +46,12 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(64 * _MIB, ge=1, description="Maximum size of a request message.")
     max_response_bytes: int = Field(64 * _MIB, ge=1, description="Maximum size of a response message.")
     max_workspace_bytes: int = Field(4096 * _MIB, ge=1, description="Maximum working memory of the computation of one request.")
-    max_operations: int = Field(10**12, ge=1, description="Maximum multiply-adds of the computation of one request.")
+    max_operations: int = Field(
+        0,
+        ge=0,
+        description="Maximum multiply-adds of the computation of one request. 0: what the device does in about two seconds, "
+        "6e10 for each intra-op thread of a CPU, up to 1e12, and 1e12 on a GPU.",
+    )
     max_batch_bytes: int = Field(2 * _MIB, ge=1, description="Maximum tensor bytes in one batch; a larger call is computed by itself.")
     max_batch_elements: int = Field(16 * _MIB, ge=1, description="Maximum elements of the largest tensors in one batch.")
     max_queue_bytes: int = Field(

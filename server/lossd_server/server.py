@@ -51,6 +51,7 @@ class Server:
         self._stop_requested = asyncio.Event()
 
         self._device = Device(devices.resolve(settings.device), intra_op_threads=settings.intra_op_threads)
+        self._max_operations = settings.max_operations or self._device.default_max_operations
         self._metrics = Metrics()
         self._dispatcher = Dispatcher(
             Coalescer(
@@ -69,7 +70,7 @@ class Server:
         self._service = Service(
             self._dispatcher,
             self._admission,
-            RequestLimits(settings.max_response_bytes, settings.max_workspace_bytes, settings.max_operations),
+            RequestLimits(settings.max_response_bytes, settings.max_workspace_bytes, self._max_operations),
             max_request_bytes=settings.max_request_bytes,
             info=self._info(),
         )
@@ -183,4 +184,5 @@ class Server:
             max_request_bytes=self._settings.max_request_bytes,
             max_response_bytes=self._settings.max_response_bytes,
             max_workspace_bytes=self._settings.max_workspace_bytes,
+            max_operations=self._max_operations,
         )

@@ -147,3 +147,12 @@ def test_a_device_computes_in_all_its_slots(monkeypatch: pytest.MonkeyPatch) -> 
         device.start([dataclasses.replace(call, spec=spec) for call in calls_of([value])], future.set_result)
     assert [outcome_of(result) for future in futures for result in future.result(30) or ()] == [4.0, 9.0]
     device.close()
+
+
+def test_the_default_limit_of_operations_follows_the_device() -> None:
+    limits = []
+    for threads in (1, 4, 1000):
+        device = Device(torch.device("cpu"), intra_op_threads=threads)
+        limits.append(device.default_max_operations)
+        device.close()
+    assert limits == [6 * 10**10, 24 * 10**10, 10**12]

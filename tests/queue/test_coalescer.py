@@ -22,6 +22,24 @@ SCRIPTS = sorted((Path(__file__).parents[1] / "testdata" / "coalescer").glob("*.
 MIB = 1 << 20
 
 
+def test_a_poll_with_a_bound_on_the_cost_takes_what_is_below_it_in_the_order_of_turns() -> None:
+    queue: Coalescer[str] = Coalescer()
+    for name, key, cost, caller in (
+        ("a", "k", 5.0, "x"),
+        ("b", "l", 1.0, "x"),
+        ("c", "l", 1.0, "x"),
+        ("d", "l", 1.0, "y"),
+        ("e", "m", 9.0, "y"),
+    ):
+        queue.add(name, 0.0, key=key, nbytes=1, cost_seconds=cost, caller=caller)
+    assert queue.poll(0.0, below_seconds=2.5).batch == ["b", "c"]
+    assert queue.poll(0.0, below_seconds=1.0).batch == []
+    assert queue.poll(0.0, below_seconds=2.5).batch == ["d"]
+    assert queue.poll(0.0, below_seconds=2.5).batch == []
+    assert sorted(queue.poll(0.0).batch + queue.poll(0.0).batch) == ["a", "e"]
+    assert queue.queued_calls == 0
+
+
 # ---- scripts
 
 

@@ -15,14 +15,14 @@ from lossd_server.compute.device import Done, Results
 from lossd_server.errors import Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
 from lossd_server.metrics import Metrics
 from lossd_server.queue.coalescer import Coalescer
-from lossd_server.queue.dispatcher import INLINE_BELOW_SECONDS, Dispatcher
+from lossd_server.queue.dispatcher import INLINE_BELOW_SECONDS, LONG_FROM_SECONDS, Dispatcher
 from lossd_server.queue.submission import Entry, Submission
 from lossd_server.queue.time_slices import TimeSlices
 from support.encoded_requests import call_of
 from support.virtual_time import run
 
 
-def make_call(size: int = 1, *, cost_seconds: float = 1.0, reduction: str = "mean", **changes: Any) -> Call:
+def make_call(size: int = 1, *, cost_seconds: float = 5e-4, reduction: str = "mean", **changes: Any) -> Call:
     """A call that the event loop would not compute itself, unless it is made cheap."""
     values = np.zeros(size, np.float32)
     return dataclasses.replace(call_of("mse_loss", input=values, target=values, reduction=reduction), cost_seconds=cost_seconds, **changes)
@@ -479,3 +479,71 @@ async def test_a_device_that_is_lost_fails_both_its_batches_and_what_is_queued()
     await asyncio.sleep(0)
     assert errors(house.submit(make_call(4))) == [DeviceUnavailable]
     await asyncio.sleep(1000)  # nor does a timer
+
+
+class FakeCpu(FakeGpu):
+    """Takes one batch at a time, and a long one beside it."""
+
+    is_cpu = True
+    slots = 1
+
+    def run_inline(self, calls: Sequence[Call]) -> Results:
+        assert all(running[0].cost_seconds >= LONG_FROM_SECONDS for running, _ in self.running)
+        self.inline.append(calls)
+        return self._results(calls)
+
+    def start(self, calls: Sequence[Call], done: Done) -> None:
+        is_long = sum(call.cost_seconds for call in calls) >= LONG_FROM_SECONDS
+        others = [sum(call.cost_seconds for call in running) >= LONG_FROM_SECONDS for running, _ in self.running]
+        assert others.count(is_long) == 0, "one long batch and one other"
+        self.running.append((calls, done))
+
+
+@in_virtual_time
+async def test_nobody_but_further_long_calls_waits_for_a_long_one() -> None:
+    house = House(device=FakeCpu())
+    long, next_long = (house.submit(make_call(size, cost_seconds=60.0)) for size in (1, 2))
+    cheap = house.submit(make_call(3, cost_seconds=0.0))
+    assert values(cheap) == [3.0], "computed at once"
+    ordinary, gathered, more = (house.submit(make_call(size)) for size in (4, 5, 6))
+    assert house.dispatcher.queued_calls == 3
+    house.device.complete(1)
+    await asyncio.sleep(0)
+    assert values(ordinary) == [4.0]
+    assert [len(calls) for calls, _ in house.device.running] == [1, 2]
+    house.device.complete(1)
+    await asyncio.sleep(0)
+    assert values(gathered) + values(more) == [5.0, 6.0]
+    assert not long.done
+    assert house.dispatcher.idle
+    house.device.complete(0)
+    await asyncio.sleep(0)
+    assert values(long) == [1.0]
+    house.device.complete(0)
+    await asyncio.sleep(0)
+    assert values(next_long) == [2.0]
+    await house.dispatcher.drained()
+
+
+@in_virtual_time
+async def test_many_calls_beside_a_long_one_do_not_become_a_second_long_batch() -> None:
+    house = House(device=FakeCpu())
+    long, _ = house.submit(make_call(cost_seconds=60.0)), house.submit(make_call(cost_seconds=LONG_FROM_SECONDS / 2))
+    others = [house.submit(make_call(cost_seconds=LONG_FROM_SECONDS / 3)) for _ in range(4)]
+    house.device.complete(1)
+    await asyncio.sleep(0)
+    assert [len(calls) for calls, _ in house.device.running] == [1, 2]
+    house.device.complete(1)
+    await asyncio.sleep(0)
+    house.device.complete(1)
+    await asyncio.sleep(0)
+    assert all(other.done for other in others)
+    assert not long.done
+
+
+@in_virtual_time
+async def test_a_long_batch_that_never_ends_loses_the_device() -> None:
+    house = House(device=FakeCpu())
+    long, beside = house.submit(make_call(cost_seconds=1.0)), house.submit(make_call())
+    await asyncio.sleep(61)
+    assert errors(long) + errors(beside) == [DeviceLost, DeviceLost]

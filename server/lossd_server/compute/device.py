@@ -27,6 +27,9 @@ _PARALLEL_ABOVE_SECONDS = 4e-3
 
 _CPU_SLOTS, _GPU_SLOTS = 1, 2
 
+# Multiply-adds: in two seconds of one thread of a CPU (35 ps each, see the losses' nanoseconds_per_operation), and of any GPU.
+_CPU_OPERATIONS, _GPU_OPERATIONS = 6 * 10**10, 10**12
+
 # In which a thread without work has ended.
 _END_SECONDS = 0.1
 
@@ -76,14 +79,17 @@ def check_context(device: torch.device) -> None:
 class Device:
     """One device. `run_inline` computes on the caller's thread, `start` on the device's own; never both at a time.
 
-    `slots` batches may be started before the first is done. A GPU has two: each has a thread, memory and stream of its own, so
-    that the next batch is gathered and copied while the last one is computed.
+    `slots` batches may be started before the first is done, and a long one beside them. A GPU has two: each has a thread, memory
+    and stream of its own, so that the next batch is gathered and copied while the last one is computed.
     """
 
     def __init__(self, device: torch.device, *, intra_op_threads: int = 1) -> None:
         self.torch_device = device
         self.name = str(device)
         self.is_cpu = device.type == "cpu"  # small batches may be computed on the caller's thread
+        # What takes about two seconds, for whoever sets no other limit. It is a constant and not measured at the start, so that
+        # equal servers refuse equal requests.
+        self.default_max_operations = min(_CPU_OPERATIONS * intra_op_threads, _GPU_OPERATIONS) if self.is_cpu else _GPU_OPERATIONS
         self._intra_op_threads = intra_op_threads
         self._inline_memory = HostMemory()
         self._inline_thread = 0
@@ -128,7 +134,7 @@ class Device:
     def _start_threads(self) -> None:
         self._work: queue.SimpleQueue[tuple[Sequence[Call], Done] | None] = queue.SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._loop, args=(self._work,), name=f"lossd-{self.name}", daemon=True) for _ in range(self.slots)
+            threading.Thread(target=self._loop, args=(self._work,), name=f"lossd-{self.name}", daemon=True) for _ in range(self.slots + 1)
         ]
         for thread in self._threads:
             thread.start()

@@ -16,6 +16,7 @@ Every call that was added leaves exactly once: in a batch, as expired, or by `ca
 """
 
 import heapq
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -153,10 +154,10 @@ class Coalescer(Generic[T]):
                 self._leave(ticket)
         return expired
 
-    def poll(self, now: float) -> Poll[T]:
-        """The next batch for a device that is free, after taking out what has expired."""
+    def poll(self, now: float, below_seconds: float = math.inf) -> Poll[T]:
+        """The next batch for a device that is free, after taking out what has expired. It costs less than `below_seconds`."""
         expired = self.expire(now)
-        batch, limit = self._take() if self._callers else ([], "")
+        batch, limit = self._take(below_seconds) if self._callers else ([], "")
         return Poll(batch, expired, self.wake_at, limit)
 
     @property
@@ -168,12 +169,15 @@ class Coalescer(Generic[T]):
 
     # Implementation details follow.
 
-    def _take(self) -> tuple[list[T], str]:
-        first, *others = self._callers if len(self._callers) == 1 else sorted(self._callers, key=lambda name: self._callers[name].turn)
-        owner = self._callers[first]
-        while not owner.order[0][2].tickets:
-            heapq.heappop(owner.order)
-        key, turn = owner.order[0][2].key, owner.turn
+    def _take(self, below_seconds: float) -> tuple[list[T], str]:
+        names = list(self._callers) if len(self._callers) == 1 else sorted(self._callers, key=lambda name: self._callers[name].turn)
+        for first in names:
+            key = _first_key(self._callers[first], below_seconds)
+            if key is not None:
+                break
+        else:
+            return [], ""
+        others, turn = [name for name in names if name != first], self._callers[first].turn
         batch: list[T] = []
         limit = ""
         room_bytes, room_elements, cost_seconds = self._max_batch_bytes, self._max_batch_elements, 0.0
@@ -185,6 +189,8 @@ class Coalescer(Generic[T]):
             cost = 0.0
             while flow.tickets:
                 ticket = next(iter(flow.tickets.values()))
+                if cost_seconds + cost + ticket.cost_seconds >= below_seconds:
+                    break
                 if batch and (ticket.nbytes > room_bytes or ticket.elements > room_elements):
                     limit = "max_bytes" if ticket.nbytes > room_bytes else "max_elements"
                     break
@@ -226,3 +232,17 @@ class Coalescer(Generic[T]):
         if len(self._deadlines) > 2 * self.queued_calls + 64:  # mostly calls that left long before their deadline
             self._deadlines = [entry for entry in self._deadlines if entry[2].item is not None]
             heapq.heapify(self._deadlines)
+
+
+def _first_key(owner: _Caller[T], below_seconds: float) -> Hashable | None:
+    """The key of the caller's flow that is served next, of those whose next call costs less than `below_seconds`."""
+    while not owner.order[0][2].tickets:
+        heapq.heappop(owner.order)
+    if below_seconds == math.inf or _next_cost(owner.order[0][2]) < below_seconds:
+        return owner.order[0][2].key
+    entries = [entry for entry in owner.order if entry[2].tickets and _next_cost(entry[2]) < below_seconds]
+    return min(entries)[2].key if entries else None
+
+
+def _next_cost(flow: _Flow[T]) -> float:
+    return next(iter(flow.tickets.values())).cost_seconds

@@ -2,8 +2,9 @@
 """The impure shell around the coalescer: clock, wake-ups, the device's thread, and who waits for what.
 
 Everything here runs on the event loop; only Device computes elsewhere. A device takes as many batches at a time as it has
-slots: while they are taken, calls gather in the coalescer. On a CPU a batch that is cheaper than a hop to another thread is
-computed at once, on the loop.
+slots: while they are taken, calls gather in the coalescer. One long batch at a time takes no slot: it has a thread of its own, and
+shares the device with the others, so that only further long ones wait for its end. On a CPU a batch that is cheaper than a hop to
+another thread is computed at once, on the loop.
 
 A device is lost when its thread says so or when a batch takes far longer than it may. The calls of that batch fail; a device
 that can be rebuilt goes on with what is queued, and otherwise everything queued fails and so does whatever comes later.
@@ -30,6 +31,9 @@ from lossd_server.queue.time_slices import TimeSlices, Work
 # A batch whose estimated time is below this stays on the event loop: two thread switches and the fight for the interpreter
 # lock cost about as much (tests/bench/).
 INLINE_BELOW_SECONDS = 300e-6
+
+# A batch of this estimated time is long.
+LONG_FROM_SECONDS = 20e-3
 
 _STUCK_TIMES_ESTIMATE = 20
 _RETRY_AFTER_SECONDS = 0.1
@@ -96,6 +100,7 @@ class Dispatcher:
         self._stuck_batch_seconds = stuck_batch_seconds
         self._on_device_lost = on_device_lost
         self._running: set[_Running] = set()
+        self._long: _Running | None = None  # of those
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event = asyncio.Event()
@@ -157,7 +162,10 @@ class Dispatcher:
     @property
     def idle(self) -> bool:
         """Whether a call that came now would be computed at once."""
-        return not self._running and not self._coalescer.queued_calls and not self._lost
+        if self._lost or self._pumping or self._busy_slots:
+            return False
+        # With a slot free, what is still queued are long calls that wait for another long one.
+        return not self._coalescer.queued_calls or self._long is not None
 
     @property
     def computes_now(self) -> bool:
@@ -176,13 +184,18 @@ class Dispatcher:
 
     # Implementation details follow.
 
+    @property
+    def _busy_slots(self) -> int:
+        return len(self._running) - (self._long is not None)
+
     def _enqueue(self, pending: _Pending, now: float, deadline: float | None, caller: str) -> None:
         call = pending.call
         try:
             ticket = self._coalescer.add(
                 pending,
                 now,
-                key=call.key,
+                # A long call merges with none: calls of its key would wait behind it.
+                key=call.key if call.cost_seconds < LONG_FROM_SECONDS else object(),
                 nbytes=call.nbytes + CALL_OVERHEAD_BYTES * call.count,
                 elements=call.elements,
                 cost_seconds=call.cost_seconds,
@@ -197,7 +210,7 @@ class Dispatcher:
 
     def _pump(self, reason: str = "idle") -> None:
         """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""
-        if self._coalescer.queued_calls and not self._pumping and len(self._running) < self._device.slots:
+        if self._coalescer.queued_calls and not self._pumping and self._busy_slots < self._device.slots:
             self._pumping = True
             self.slices.start(self._start_batches(reason))
         self._arm()
@@ -209,8 +222,8 @@ class Dispatcher:
     def _start_batches(self, reason: str) -> Work:
         """A step is one batch, because small ones are computed on the loop."""
         try:
-            while len(self._running) < self._device.slots and self._coalescer.queued_calls:
-                poll = self._coalescer.poll(self._clock())
+            while self._busy_slots < self._device.slots and self._coalescer.queued_calls:
+                poll = self._coalescer.poll(self._clock(), LONG_FROM_SECONDS if self._long is not None else math.inf)
                 self._settle_expired(poll.expired)
                 if not poll.batch:
                     break
@@ -226,12 +239,15 @@ class Dispatcher:
     def _compute(self, batch: list[_Pending], reason: str) -> None:
         calls = [pending.call for pending in batch]
         started_at = self._clock()
-        if self._device.is_cpu and sum([call.cost_seconds for call in calls]) < INLINE_BELOW_SECONDS:
+        cost_seconds = sum([call.cost_seconds for call in calls])
+        if self._device.is_cpu and cost_seconds < INLINE_BELOW_SECONDS:
             self._settle(batch, reason, self._device.run_inline(calls), started_at, self._clock())
             return
         loop = asyncio.get_running_loop()
-        patience = max(self._stuck_batch_seconds, _STUCK_TIMES_ESTIMATE * sum([call.cost_seconds for call in calls]))
+        patience = max(self._stuck_batch_seconds, _STUCK_TIMES_ESTIMATE * cost_seconds)
         running = _Running(batch, reason, started_at)
+        if cost_seconds >= LONG_FROM_SECONDS:
+            self._long = running
         running.overdue = loop.call_later(patience, self._finished, running, None, started_at)
         self._running.add(running)
 
@@ -248,13 +264,14 @@ class Dispatcher:
             self._lose()
         else:
             self._running.remove(running)
+            self._long = None if self._long is running else self._long
             running.overdue.cancel()
             self._settle(running.batch, running.reason, results, running.started_at, ended_at)
         self._pump("freed")
 
     def _lose(self) -> None:
         rebuilt = self._device.rebuild()
-        lost, self._running = self._running, set()
+        lost, self._running, self._long = self._running, set(), None
         for running in lost:
             running.overdue.cancel()
             loss, requests = running.batch[0].call.spec, sum([pending.call.count for pending in running.batch])
