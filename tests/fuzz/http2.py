@@ -33,8 +33,6 @@ from lossd_server.http2.frames import ConnectionFault
 from lossd_server.http2.header_blocks import MAX_LIST_BYTES, Headers, literal
 from lossd_server.http2.sending import INITIAL_WINDOW, Receiver, Stream
 
-INSTRUMENTED = ("lossd_server.http2", "lossd_server.front.request_headers", "hpack")
-
 MAX_STREAMS: Final = 8
 
 # What some streams answer: more than the windows that a peer begins with.

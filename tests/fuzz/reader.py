@@ -30,8 +30,6 @@ from lossd_server.requests.reader import Reader
 from lossd_server.requests.skeleton import payload_spans
 from lossd_server.requests.validate import RequestLimits
 
-INSTRUMENTED = ("lossd_server.requests", "lossd_server.losses", "lossd.twins")
-
 LIMITS: Final = RequestLimits(max_response_bytes=1 << 20, max_workspace_bytes=64 << 20, max_operations=10**8)
 
 _SPECS: Final = (None, *LOSSES.values())  # None: LossCall

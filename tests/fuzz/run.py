@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python tests/fuzz/run.py http2|reader --seconds N`: fuzzes a target from its corpus, says what was done, fails on a finding.
+"""`python tests/fuzz/run.py http2|messages|reader --seconds N`: fuzzes a target from its corpus, says what was done, fails on a finding.
 
 `--record` writes the figures to results.json; `--seeds` writes the seeds into the corpus, beside what was added to it by hand.
 """
@@ -19,7 +19,14 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-TARGETS = ("http2", "reader")
+TARGETS = ("http2", "messages", "reader")
+# The packages whose branches guide the fuzzer.
+INSTRUMENTED = {
+    "http2": ("lossd_server.http2", "lossd_server.front.request_headers", "hpack"),
+    "messages": ("lossd_server.requests",),
+    "reader": ("lossd_server", "lossd.twins"),
+}
+
 INPUT_SECONDS = 10  # for one input; more is a hang
 MEMORY_MIB = 2048
 MAX_INPUT_BYTES = 4096
@@ -59,8 +66,7 @@ def child(target: str, arguments: list[str]) -> None:
     """Fuzzes in this process. Does not return."""
     import atheris
 
-    names = {"http2": ("lossd_server.http2", "lossd_server.front.request_headers", "hpack"), "reader": ("lossd_server", "lossd.twins")}
-    with atheris.instrument_imports(include=list(names[target])):
+    with atheris.instrument_imports(include=list(INSTRUMENTED[target])):
         module = importlib.import_module(f"fuzz.{target}")
     atheris.Setup([sys.argv[0], *arguments], module.check)
     atheris.Fuzz()

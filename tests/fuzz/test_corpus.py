@@ -15,6 +15,6 @@ def test_an_input_of_the_corpus(target: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_corpus_has_the_seeds_of_today(target: str) -> None:
-    """`python tests/fuzz/run.py TARGET --seeds` renews it."""
-    assert importlib.import_module(f"fuzz.{target}").seeds().items() <= corpora.load(target).items()
+def test_the_corpus_has_a_seed_of_everything(target: str) -> None:
+    """Of every loss, say. `python tests/fuzz/run.py TARGET --seeds` adds what is missing."""
+    assert importlib.import_module(f"fuzz.{target}").seeds().keys() <= corpora.load(target).keys()

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the reader takes, beyond what the samples show."""
 
+from typing import Any
+
 import pytest
 
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.errors import CallError, MessageMalformed
 from lossd_server.losses import LOSSES
-from lossd_server.requests import bounds, decode, protobuf
+from lossd_server.requests import bounds, decode, messages, protobuf
 from lossd_server.requests.reader import Reader
 from lossd_server.requests.validate import RequestLimits
 from support.harness import call, square
@@ -54,3 +56,25 @@ def test_values_that_are_not_packed_in_a_request_of_any_size(unpacked: bytes, pa
         with pytest.raises(CallError) as raised:
             Reader(RequestLimits()).read(LOSSES["MseLoss"], message)
         assert raised.value.code != "INTERNAL"
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"\x14", b"\x13\x0a\x00\x14", b"\xbd" * 9 + b"\x62\x00", b"\x82\x80\x80\x80\x80\x00\x00", b"\x02\x00", b"\x0a\x05"],
+    ids=["half a group", "a group", "a tag of 10 bytes", "a tag of 6 bytes", "field 0", "half a call"],
+)
+def test_a_large_message_of_calls_is_no_message_when_it_ends_so(tail: bytes) -> None:
+    """Large messages are not parsed: what they may not hold is known without it."""
+    batch = pb.ScoreBatchRequest(calls=[square(1)]).SerializeToString() + unknown_bytes(1 << 20)
+    assert [bytes(call) for call in calls_of(batch)] == [square(1).SerializeToString()]
+    with pytest.raises(MessageMalformed):
+        calls_of(batch + tail)
+
+
+def calls_of(batch: bytes) -> list[Any]:
+    steps = messages.split("ScoreBatchRequest", batch)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value.calls

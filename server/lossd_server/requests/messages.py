@@ -112,6 +112,8 @@ def _split(record: Any, message: Encoded, apart: Apart) -> Generator[None, None,
                     apart.calls.append(content)
                 else:
                     _add(apart, *_envelope(envelope, content))
+            elif found.kind in protobuf.GROUPS:  # of no message of ours; what protobuf makes of them is not known here
+                raise protobuf.Malformed
             elif found.number == _CANCELLED_IDS and "cancelled_ids" in record.DESCRIPTOR.fields_by_name:
                 cancelled += bounds.integers(message, found.start, found.stop) if found.kind == protobuf.LENGTH else found.elements
                 cancellations.append(bytes(view[found.begin : found.stop]))
@@ -136,6 +138,8 @@ def _envelope(envelope: Any, view: memoryview) -> tuple[Any, Encoded]:
     calls: list[memoryview] = []
     around: list[bytes] = []
     for found in protobuf.fields(view, 0, len(view)):
+        if found.kind in protobuf.GROUPS:
+            raise protobuf.Malformed
         if found.number == number and found.kind == protobuf.LENGTH:
             calls.append(view[found.start : found.stop])
         elif len(around) < _CALLS_IN_A_STEP:

@@ -18,9 +18,12 @@ LENGTH: Final = 2  # length-delimited
 START_GROUP: Final = 3
 END_GROUP: Final = 4
 FIXED32: Final = 5
+GROUPS: Final = (START_GROUP, END_GROUP)
 
 _WIDTHS: Final = {FIXED64: 8, FIXED32: 4}
 _MAX_VARINT_BYTES: Final = 10
+_MAX_TAG: Final = 2**32 - 1
+_MAX_TAG_BYTES: Final = 5
 
 # Elements of an unpacked field that are passed over together. Longer runs would be compared again and again in a message that is
 # made of shorter ones.
@@ -54,6 +57,8 @@ def fields(message: Encoded, position: int, end: int) -> Iterator[Field]:
     while position < end:
         begin = position
         tag, position = varint(message, position, end)
+        if not 8 <= tag <= _MAX_TAG or position - begin > _MAX_TAG_BYTES:
+            raise Malformed
         kind = tag & 7
         start, count = position, 1
         if kind == LENGTH:
@@ -63,9 +68,9 @@ def fields(message: Encoded, position: int, end: int) -> Iterator[Field]:
             _, position = varint(message, position, end)
         elif kind in _WIDTHS:
             position += _WIDTHS[kind]
-        elif kind not in (START_GROUP, END_GROUP):
+        elif kind not in GROUPS:
             raise Malformed
-        if position > end or not tag >> 3:
+        if position > end:
             raise Malformed
         if kind in (VARINT, FIXED64, FIXED32) and message[position : position + 1] == message[begin : begin + 1]:
             more = _run(message, begin, position, end)
