@@ -81,6 +81,8 @@ async def _goodbye(reader: asyncio.StreamReader) -> str:
             payload = await reader.readexactly(high << 8 | low)
             if kind == GOAWAY:
                 ended_with = _CODES[int.from_bytes(payload[4:8])]
+                if ended_with != "NO_ERROR":
+                    return ended_with
     except (OSError, asyncio.IncompleteReadError):
         return ended_with
 

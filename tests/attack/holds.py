@@ -18,7 +18,7 @@ from typing import Final, Self
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.http2 import frames
 from lossd_server.http2.header_blocks import literal
-from lossd_server.http2.sending import INITIAL_WINDOW
+from lossd_server.http2.streams import INITIAL_WINDOW
 from support.encoded_requests import encoded
 from support.harness import square
 

@@ -17,7 +17,7 @@ from lossd_server.front.request_headers import read_request_headers
 from lossd_server.front.rpc import Method
 from lossd_server.front.streaming import Streaming
 from lossd_server.http2.frames import ErrorCode
-from lossd_server.http2.sending import INITIAL_WINDOW
+from lossd_server.http2.streams import INITIAL_WINDOW
 from support.encoded_requests import encoded
 from support.grpc_wire import (
     DEADLINE,
@@ -162,14 +162,14 @@ def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> Non
 
         method = Method("Serve", lambda *_: None, Admission(1 << 20).reserve, 1, open_to_all=True, stream=serve)
         head, stream = read_request_headers(()), peer.readers[1].stream
-        connection.paused = True
+        connection.sending.paused = True
         stream.receiver = Streaming(SimpleNamespace(connection=connection), stream, method, head, "", Unpacker(), lambda: None, ended=True)
         while connection.streams:
             await asyncio.sleep(0)
-            connection.paused = False
+            connection.sending.paused = False
             connection.resume()
             connection.take()
-            connection.paused = True
+            connection.sending.paused = True
 
     asyncio.run(asyncio.wait_for(story(), 10))
 

@@ -30,8 +30,9 @@ from lossd_server.front.request_headers import read_request_headers
 from lossd_server.http2 import frames
 from lossd_server.http2.connection import Connection
 from lossd_server.http2.frames import ConnectionFault
-from lossd_server.http2.header_blocks import MAX_LIST_BYTES, Headers, literal
-from lossd_server.http2.sending import INITIAL_WINDOW, Receiver, Stream
+from lossd_server.http2.header_blocks import MAX_LIST_BYTES, literal
+from lossd_server.http2.header_rules import Headers
+from lossd_server.http2.streams import INITIAL_WINDOW, Receiver, Stream
 
 MAX_STREAMS: Final = 8
 
@@ -83,12 +84,14 @@ class _Served:
     def receive(self, piece: bytes) -> None:
         if self.fault is None:
             try:
-                self.connection.receive(memoryview(piece))
+                used_up = self.connection.receive(memoryview(piece))
+                while used_up:
+                    used_up = self.connection.go_on()
             except ConnectionFault as fault:
                 self.fault = fault
                 self.connection.goaway(fault.code, fault.text)
         assert len(self.connection.streams) <= MAX_STREAMS
-        while self.connection.unsent:
+        while self.connection.sending.unsent:
             self.sent += self.connection.take()
             self.connection.resume()
 

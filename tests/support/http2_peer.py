@@ -9,10 +9,13 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, RstStreamFrame, Set
 
 from lossd_server.http2.connection import Connection
 from lossd_server.http2.frames import PREFACE, frame
-from lossd_server.http2.header_blocks import Headers, literal
-from lossd_server.http2.sending import Stream
+from lossd_server.http2.header_blocks import literal
+from lossd_server.http2.header_rules import Headers
+from lossd_server.http2.streams import Stream
 
-BLOCK = literal(b"a", b"b")  # changes nothing in the table, so that it may come in any order
+# They change nothing in the table, so that they may come in any order.
+BLOCK = b"\x83\x86\x84" + literal(b"a", b"b")  # of a request: POST, http, /
+TRAILERS = literal(b"a", b"b")
 INITIAL, FRAME_SIZE = SettingsFrame.INITIAL_WINDOW_SIZE, SettingsFrame.MAX_FRAME_SIZE
 
 
@@ -27,7 +30,7 @@ class Reader:
         assert not self.ended
         self.body, self.ended = self.body + data, ended
         if ended and self.peer.echo:
-            self.peer.connection.respond(self.stream, b"\x88", self.body, BLOCK)
+            self.peer.connection.respond(self.stream, b"\x88", self.body, TRAILERS)
 
     def aborted(self) -> None:
         self.was_aborted += 1
@@ -54,8 +57,13 @@ class Peer:
 
     def send(self, *parts: Frame | bytes) -> list[Frame]:
         """What comes back."""
-        self.connection.receive(memoryview(joined(*parts)))
+        self.receive(joined(*parts))
         return self.back()
+
+    def receive(self, data: bytes | bytearray) -> None:
+        used_up = self.connection.receive(memoryview(data))
+        while used_up:
+            used_up = self.connection.go_on()
 
     def back(self) -> list[Frame]:
         return parsed(self.connection.take())
@@ -86,6 +94,18 @@ def parsed(data: bytes) -> list[Frame]:
     return found
 
 
+def said(frames: list[Frame]) -> dict[int, tuple[bytes, list[bytes]]]:
+    """Of each stream, all data that was sent, however it was cut, and the other frames."""
+    found: dict[int, tuple[bytes, list[bytes]]] = {}
+    for each in frames:
+        data, others = found.get(each.stream_id, (b"", []))
+        if isinstance(each, DataFrame):
+            found[each.stream_id] = data + each.data, others
+        else:
+            found[each.stream_id] = data, [*others, each.serialize()]
+    return found
+
+
 def resets(frames: list[Frame]) -> list[tuple[int, int]]:
     return [(each.stream_id, each.error_code) for each in frames if isinstance(each, RstStreamFrame)]
 
@@ -96,7 +116,9 @@ def resets(frames: list[Frame]) -> list[tuple[int, int]]:
 def conversation(pieces: list[tuple[int, int, int | None]]) -> bytes:
     """Three requests, two with bodies of these pieces: stream, bytes, padding."""
     headers = hpack.Encoder()
-    first, second, third = [headers.encode([(":path", path), ("some", "x" * 40)]) for path in ("/a", "/b", "/a")]
+    first, second, third = [
+        headers.encode([(":method", "POST"), (":scheme", "http"), (":path", path), ("some", "x" * 40)]) for path in ("/a", "/b", "/a")
+    ]
     bodies = [
         DataFrame(stream, bytes([size & 255]) * size, flags=[] if pad is None else ["PADDED"], pad_length=pad or 0)
         for stream, size, pad in pieces
@@ -117,7 +139,7 @@ def conversation(pieces: list[tuple[int, int, int | None]]) -> bytes:
         DataFrame(1, b"the end", flags=["END_STREAM", "PADDED"], pad_length=200),
         WindowUpdateFrame(0, window_increment=1 << 20),
         WindowUpdateFrame(1, window_increment=1 << 20),
-        HeadersFrame(5, first, flags=["END_HEADERS", "END_STREAM"]),  # trailers
+        HeadersFrame(5, TRAILERS, flags=["END_HEADERS", "END_STREAM"]),
         opened(7),
         RstStreamFrame(7, error_code=8),
     )

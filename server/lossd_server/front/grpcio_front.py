@@ -27,7 +27,7 @@ from lossd_server.front.reloading import Reloading
 from lossd_server.front.request_headers import MAX_METADATA_BYTES
 from lossd_server.front.rpc import Method
 from lossd_server.http2.header_blocks import MAX_LIST_BYTES
-from lossd_server.http2.sending import INITIAL_WINDOW
+from lossd_server.http2.streams import INITIAL_WINDOW
 from lossd_server.log import unexpected
 from lossd_server.service.scoring import Service
 

@@ -3,7 +3,7 @@
 
 from typing import Final, NamedTuple
 
-from lossd_server.http2.header_blocks import Headers
+from lossd_server.http2.header_rules import Headers
 
 # A caller may send so many bytes of metadata, counted as HTTP/2 does: 32 for each field besides its name and value.
 MAX_METADATA_BYTES: Final = 16 << 10
@@ -13,7 +13,7 @@ _MAX_TIMEOUT_DIGITS: Final = 8
 
 
 class RequestHeaders(NamedTuple):
-    """What a request's headers say. `fault` is an HTTP status where it is no gRPC request, and 0 where it is one."""
+    """What a well-formed request's headers say. `fault` is an HTTP status if it is no gRPC request, and 0 if it is one."""
 
     path: str
     timeout_seconds: float | None
@@ -21,23 +21,15 @@ class RequestHeaders(NamedTuple):
     encoding: str
     metadata_bytes: int
     fault: int = 0
-    malformed: bool = False  # not even HTTP
 
 
 def read_request_headers(headers: Headers) -> RequestHeaders:
     """Never raises: what is wrong is in the RequestHeaders."""
     fields: dict[bytes, bytes] = {}
     size = 0
-    regular = malformed = False
     for name, value in headers:
         size += len(name) + len(value) + 32
-        pseudo = name.startswith(b":")
-        # RFC 9113, section 8.2 and 8.3: lower case, pseudo-header fields first and once, nothing of HTTP/1's connections.
-        if name != name.lower() or (pseudo and (regular or name in fields)) or name == b"connection":
-            malformed = True
-        regular = regular or not pseudo
         fields.setdefault(name, value)
-    malformed = malformed or not {b":method", b":path", b":scheme"} <= fields.keys()
     timeout = fields.get(b"grpc-timeout")
     timeout_seconds = None if timeout is None else _timeout(timeout)
     content_type = fields.get(b"content-type", b"")
@@ -56,7 +48,6 @@ def read_request_headers(headers: Headers) -> RequestHeaders:
         fields.get(b"grpc-encoding", b"identity").decode("ascii", "replace"),
         size,
         fault,
-        malformed,
     )
 
 

@@ -20,8 +20,7 @@ from lossd_server.front.rpc import Method, ServeStream, ServeUnary
 from lossd_server.front.streaming import Streaming
 from lossd_server.front.unary import Unary
 from lossd_server.http2.asyncio_protocol import ServerProtocol
-from lossd_server.http2.frames import ErrorCode
-from lossd_server.http2.sending import Receiver, Stream
+from lossd_server.http2.streams import Receiver, Stream
 from lossd_server.log import unexpected
 from lossd_server.losses import LOSSES
 from lossd_server.losses.spec import LossSpec
@@ -92,9 +91,6 @@ class Front:
     def open_stream(self, link: ServerProtocol, stream: Stream, head: RequestHeaders, ended: bool) -> Receiver | None:
         """The receiver of a new request, None where it was answered already."""
         connection = link.connection
-        if head.malformed:
-            connection.reset(stream, ErrorCode.PROTOCOL_ERROR)
-            return None
         if head.fault:
             connection.send_headers(stream, status.http_error(head.fault), ended=True)
             return None

@@ -11,7 +11,7 @@ from lossd_server.front import status
 from lossd_server.front.compression import Unpacker
 from lossd_server.front.request_headers import RequestHeaders
 from lossd_server.http2.asyncio_protocol import ServerProtocol
-from lossd_server.http2.sending import Stream
+from lossd_server.http2.streams import Stream
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
 from lossd_server.service.streams import Output, Read

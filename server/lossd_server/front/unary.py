@@ -15,7 +15,7 @@ from lossd_server.front.compression import Unpacker
 from lossd_server.front.request_headers import RequestHeaders
 from lossd_server.front.rpc import PREFIX_BYTES, Method, Rpc
 from lossd_server.http2.asyncio_protocol import ServerProtocol
-from lossd_server.http2.sending import INITIAL_WINDOW, Stream
+from lossd_server.http2.streams import INITIAL_WINDOW, Stream
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
 

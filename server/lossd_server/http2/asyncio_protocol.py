@@ -5,11 +5,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from lossd_server.http2.connection import Connection
 from lossd_server.http2.frames import ConnectionFault, ErrorCode
-from lossd_server.http2.sending import Receiver, Stream
+from lossd_server.http2.streams import Receiver, Stream
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ConnectionLimits:
 
 
 _READ_BYTES: Final = 256 << 10
+_GOODBYE_SECONDS: Final = 0.5
 
 
 class Connections:
@@ -55,6 +57,10 @@ class Connections:
         if not self._unflushed:
             self._loop.call_soon(self.flush)
         self._unflushed.append(link)
+
+    def later(self, callback: Callable[[], None], seconds: float = 0.0) -> None:
+        """Calls it after what is due now, or so much later."""
+        self._loop.call_later(seconds, callback)
 
     def flush(self) -> None:
         """Sends what there is."""
@@ -88,23 +94,33 @@ class ServerProtocol(asyncio.BufferedProtocol):
     def __init__(self, hub: Connections) -> None:
         self._hub = hub
         self._transport: Any = None
-        self._flushing = False
+        self._flushing = True  # once the connection is made
         self._heard_at = time.monotonic()
         self._asked_at: float | None = None
         self._pinged_at = 0.0
         self._strikes = 0
         self.opened = False  # something has come
         self._ended = self._half_closed = False
+        self._lingers = False  # after an error: says nothing more and reads nothing more
+        self._waiting = False  # for its turn: what has come is not all taken in
         self.name = ""  # of the peer, for those who serve its streams
-        self.connection = Connection(hub.read_headers, self._open, max_streams=hub.limits.max_streams)
-        self.connection.on_output = self._on_output
-        self.connection.on_ping = self._on_ping
+        self.connection = Connection(
+            hub.read_headers,
+            partial(hub.open_stream, self),
+            max_streams=hub.limits.max_streams,
+            on_output=self._on_output,
+            on_ping=self._on_ping,
+        )
 
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: Any) -> None:  # noqa: D102
         self._transport = transport
         if len(self._hub.links) >= self._hub.limits.max_connections:
+            transport.abort()
+            return
+        secure = transport.get_extra_info("ssl_object")
+        if secure is not None and secure.selected_alpn_protocol() != "h2":  # RFC 9113, section 3.2
             transport.abort()
             return
         self._hub.links.add(self)
@@ -115,25 +131,21 @@ class ServerProtocol(asyncio.BufferedProtocol):
         return self._hub.buffer
 
     def buffer_updated(self, nbytes: int) -> None:  # noqa: D102
-        if self._ended:
-            return
         self._heard_at, self._asked_at = time.monotonic(), None
-        try:
-            self.connection.receive(self._hub.buffer[:nbytes])
-        except ConnectionFault as fault:
-            self._end(fault)
+        self._receive(self._hub.buffer[:nbytes])
         self.opened = True
 
     def pause_writing(self) -> None:  # noqa: D102
-        self.connection.paused = True
+        self.connection.sending.paused = True
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:  # noqa: D102
-        self.connection.paused = False
-        if self._transport.is_closing():
+        self.connection.sending.paused = False
+        if self._lingers or self._transport.is_closing():
             return
-        self._transport.resume_reading()
+        if not self._waiting:
+            self._transport.resume_reading()
         self.connection.resume()
         self.flush()
 
@@ -151,7 +163,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
         """Sends what there is, as far as the transport takes it."""
         self._flushing = True
         connection, transport = self.connection, self._transport
-        while connection.unsent and not transport.is_closing() and not self._half_closed:
+        while connection.sending.unsent and not transport.is_closing() and not self._half_closed:
             transport.write(connection.take())
             connection.resume()
         self._flushing = False
@@ -199,8 +211,27 @@ class ServerProtocol(asyncio.BufferedProtocol):
 
     # Implementation details follow.
 
-    def _open(self, stream: Stream, head: Any, ended: bool) -> Receiver | None:
-        return self._hub.open_stream(self, stream, head, ended)
+    def _receive(self, data: memoryview | None) -> None:
+        """Takes in what came, or goes on with it, for a slice at most: then this connection waits until the others have had their turn."""
+        if self._ended:
+            return
+        try:
+            used_up = self.connection.go_on(time.monotonic()) if data is None else self.connection.receive(data, self._heard_at)
+        except ConnectionFault as fault:
+            self._end(fault)
+            return
+        if used_up and not self._waiting and not self._transport.is_closing():
+            self._waiting = True
+            self._transport.pause_reading()
+            self._hub.later(self._go_on)
+
+    def _go_on(self) -> None:
+        self._waiting = False
+        if self._transport.is_closing():
+            return
+        self._receive(None)
+        if not (self._waiting or self._lingers or self.connection.sending.paused or self._transport.is_closing()):
+            self._transport.resume_reading()
 
     def _on_output(self) -> None:
         if not self._flushing:
@@ -211,7 +242,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
         now = time.monotonic()
         limits = self._hub.limits
         # As gRPC counts: a ping too soon after another, with nothing asked for between them.
-        if self.connection.pings > 1 and now - self._pinged_at < limits.min_ping_interval_seconds:
+        if self.connection.sending.pings > 1 and now - self._pinged_at < limits.min_ping_interval_seconds:
             self._strikes += 1
         else:
             self._strikes = 0
@@ -220,8 +251,12 @@ class ServerProtocol(asyncio.BufferedProtocol):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
 
     def _end(self, fault: ConnectionFault) -> None:
-        self._ended = True
+        self._ended = self._lingers = True
         if self.opened or fault.code is not ErrorCode.PROTOCOL_ERROR:
             self.connection.goaway(fault.code, fault.text)
         self.connection.lost()
-        self.close()
+        self.flush()
+        # What the peer still sends stays unread, and closing now would make the kernel discard our GOAWAY before the peer has seen it.
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._hub.later(self.abort, _GOODBYE_SECONDS)

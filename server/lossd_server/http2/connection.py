@@ -10,10 +10,13 @@ A peer that breaks the rules (RFC 9113) gets a GOAWAY: `receive` raises Connecti
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from lossd_server.http2 import frames
+from lossd_server.http2 import budget, frames
+from lossd_server.http2.budget import Budget
 from lossd_server.http2.frames import ConnectionFault, ErrorCode
-from lossd_server.http2.header_blocks import DEFAULT_TABLE_BYTES, MAX_BLOCK_BYTES, MAX_LIST_BYTES, NO_TABLE, HeaderBlocks, Headers
-from lossd_server.http2.sending import INITIAL_WINDOW, SPARE_WINDOW, Receiver, Sender, Stream, nothing
+from lossd_server.http2.header_blocks import MAX_BLOCK_BYTES, MAX_LIST_BYTES, Block, HeaderBlocks
+from lossd_server.http2.header_rules import Headers
+from lossd_server.http2.sending import Sender
+from lossd_server.http2.streams import INITIAL_WINDOW, SPARE_WINDOW, Receiver, Stream
 
 Head = TypeVar("Head")
 
@@ -25,29 +28,50 @@ _CONNECTION_WINDOW: Final = 1 << 30
 # Its answer says that the peer knows that we drain.
 _LAST_PING: Final = b"the last"
 
+_OF_THE_CONNECTION: Final = (frames.SETTINGS, frames.PING, frames.GOAWAY)
+_NOTHING: Final = memoryview(b"")
 
-class Connection(Sender, Generic[Head]):
+
+def _ignore() -> None:
+    pass
+
+
+class Connection(Generic[Head]):
     """See the module. `open_stream` is (stream, what `read_headers` made of its headers, whether that is all of the request) and
-    returns who reads the stream, None where it was answered already. `read_headers` depends on nothing but the headers.
+    returns who reads the stream, None if it was answered already. `read_headers` depends on nothing but the headers. `on_output` is
+    called when there begins to be something to take, `on_ping` for each ping.
     """
 
     def __init__(
-        self, read_headers: Callable[[Headers], Head], open_stream: Callable[[Stream, Head, bool], Receiver | None], *, max_streams: int
+        self,
+        read_headers: Callable[[Headers], Head],
+        open_stream: Callable[[Stream, Head, bool], Receiver | None],
+        *,
+        max_streams: int,
+        on_output: Callable[[], None] = _ignore,
+        on_ping: Callable[[], None] = _ignore,
     ) -> None:
-        super().__init__()
         self._open_stream = open_stream
+        self._on_ping = on_ping
         self._max_streams = max_streams
-        self._blocks = HeaderBlocks(read_headers)
+        self.budget = Budget()
+        self.sending = sending = Sender(self.budget, on_output)
+        self._blocks = HeaderBlocks(read_headers, self.budget)
         self._rest = b""
         self._preface = False
-        self._block: tuple[int, int, bytearray] | None = None  # stream id, flags, what there is of it, while it continues
+        self._block: tuple[int, int, bytearray] | None = None  # stream id, flags and beginning of a block that continues
         self._data: tuple[Stream | None, int, int, bool] | None = None  # of a frame's: stream, bytes, padding to come, END_STREAM
         self._last_id = 0
         self._receive_window = frames.DEFAULT_WINDOW
-        self._table_is_empty = False
         self.closing = False  # no further streams
-        self.on_ping: Callable[[], None] = nothing
-        self._put(
+
+        # The sending half, for those who serve streams and who write to the transport.
+        self.streams = sending.streams
+        self.respond, self.send_headers, self.send_data = sending.respond, sending.send_headers, sending.send_data
+        self.send_trailers, self.reset, self.grant = sending.send_trailers, sending.reset, sending.grant
+        self.take, self.resume = sending.take, sending.resume
+
+        sending.put(
             frames.settings(
                 {
                     frames.MAX_CONCURRENT_STREAMS: max_streams,
@@ -61,8 +85,12 @@ class Connection(Sender, Generic[Head]):
 
     # What arrives.
 
-    def receive(self, view: memoryview) -> None:
-        """Whatever came, in pieces of any size. The memory is only read now. Raises ConnectionFault."""
+    def receive(self, view: memoryview, now: float = 0.0) -> bool:
+        """Whatever came, in pieces of any size. The memory is only read now. `now` is in seconds. Returns whether a slice of work is
+        used up: then a part may wait for `go_on`, which the caller calls after others had their turn. Raises ConnectionFault.
+        """
+        work = self.budget
+        work.refill(now)
         if self._rest:
             view = memoryview(self._rest + view)
             self._rest = b""
@@ -72,12 +100,12 @@ class Connection(Sender, Generic[Head]):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
             if end < len(frames.PREFACE):
                 self._rest = bytes(view)
-                return
+                return False
             self._preface, position = True, len(frames.PREFACE)
         if self._data is not None:
             position = self._continue_data(view, position, end)
         unpack, head_bytes = frames.HEAD.unpack_from, frames.HEAD_BYTES
-        while end - position >= head_bytes:
+        while end - position >= head_bytes and work.spent < budget.SLICE:
             high, low, kind, flags, stream_id = unpack(view, position)
             stream_id &= frames.MAX_STREAM_ID  # the bit above it is reserved
             start, length = position + head_bytes, high << 8 | low
@@ -90,53 +118,63 @@ class Connection(Sender, Generic[Head]):
                 position = self._begin_data(view, start, min(stop, end), length, flags, stream_id)
                 continue
             if length > MAX_BLOCK_BYTES:
+                if kind == frames.HEADERS:
+                    raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too large")
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too large")
             if stop > end:
                 break
             self._frame(kind, flags, stream_id, bytes(view[start:stop]))
             position = stop
         self._rest = bytes(view[position:])
+        self.resume()
+        return work.spent >= budget.SLICE
+
+    def go_on(self, now: float = 0.0) -> bool:
+        """A new slice, which begins with what waits: see `receive`."""
+        self.budget.spent = 0
+        return self.receive(_NOTHING, now)
 
     def lost(self) -> None:
         """The transport is gone."""
-        streams, self.streams = self.streams, {}
-        self._blocked.clear()
-        self._stalled.clear()
-        for stream in streams.values():
+        streams = list(self.streams.values())
+        self.streams.clear()
+        for stream in streams:
+            self.sending.forget(stream)
             self._abort(stream)
 
     # What is sent, besides what streams send.
 
     def ping(self) -> None:
         """Asks whether the peer is there: something will come from it."""
-        self._put(frames.frame(frames.PING, 0, 0, b"lossd is"))
+        self.sending.put(frames.frame(frames.PING, 0, 0, b"lossd is"))
 
     def drain(self) -> None:
         """Asks the peer to open no further streams. Those that it opens before it has heard are still served."""
-        self._put(frames.goaway(frames.MAX_WINDOW, ErrorCode.NO_ERROR))
-        self._put(frames.frame(frames.PING, 0, 0, _LAST_PING))
+        self.sending.put(frames.goaway(frames.MAX_WINDOW, ErrorCode.NO_ERROR))
+        self.sending.put(frames.frame(frames.PING, 0, 0, _LAST_PING))
 
     def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, text: str = "") -> None:
         """No further streams are served."""
         self.closing = True
-        self._put(frames.goaway(self._last_id, code, text))
+        self.sending.put(frames.goaway(self._last_id, code, text))
 
     # Implementation details follow.
 
     def _begin_data(self, view: memoryview, start: int, available: int, length: int, flags: int, stream_id: int) -> int:
         """The head of a DATA frame was read; returns the position behind what there is of it."""
         stream = self.streams.get(stream_id)
-        if stream is None and (stream_id > self._last_id or not stream_id & 1):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "data on a stream that is not open")
-        self.pings = 0
+        self.budget.charge_data(length if stream is not None and not flags & frames.PADDED else 0)
+        self.sending.pings = 0
         self._receive_window -= length
         if self._receive_window < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
         if self._receive_window < _CONNECTION_WINDOW:
             self._widen()
-        if stream is not None:
-            if stream.received:
-                raise ConnectionFault(ErrorCode.STREAM_CLOSED, "data after the end of a stream")
+        if stream is None:
+            self._data_on_closed(stream_id, flags)
+        elif stream.received:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "data after the end of a stream")
+        else:
             stream.receive_window -= length
             if stream.receive_window < 0:
                 self._break(stream, ErrorCode.FLOW_CONTROL_ERROR)
@@ -174,6 +212,11 @@ class Connection(Sender, Generic[Head]):
 
     def _deliver(self, stream: Stream, data: memoryview, ended: bool) -> None:
         stream.received = ended
+        if stream.body_left is not None:
+            stream.body_left -= len(data)
+            if stream.body_left < 0 or (ended and stream.body_left):
+                self._break(stream, ErrorCode.PROTOCOL_ERROR)
+                return
         if stream.receiver is not None:
             stream.receiver.data(data, ended)
         if ended and stream.receiver is None:
@@ -182,6 +225,7 @@ class Connection(Sender, Generic[Head]):
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block[0]):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
+        self.budget.charge(budget.FRAME)
         if kind == frames.HEADERS:
             self._headers(flags, stream_id, payload)
         elif kind == frames.WINDOW_UPDATE:
@@ -190,7 +234,7 @@ class Connection(Sender, Generic[Head]):
             self._rst_stream(stream_id, frames.read_number(payload))
         elif kind == frames.CONTINUATION:
             self._continuation(flags, payload)
-        elif kind in (frames.SETTINGS, frames.PING, frames.GOAWAY) and stream_id:
+        elif kind in _OF_THE_CONNECTION and stream_id:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame of the connection on a stream")
         elif kind == frames.SETTINGS:
             self._settings(flags, payload)
@@ -235,56 +279,67 @@ class Connection(Sender, Generic[Head]):
             self._block = None
             self._request(stream_id, first_flags, bytes(block))
 
-    def _request(self, stream_id: int, flags: int, block: bytes) -> None:
-        head = self._blocks.decode(block)
+    def _request(self, stream_id: int, flags: int, data: bytes) -> None:
+        block = self._blocks.decode(data)
         ended = bool(flags & frames.END_STREAM)
-        self.pings = 0
+        self.sending.pings = 0
         if stream_id <= self._last_id:
-            stream = self.streams.get(stream_id)
-            if stream is not None:  # trailers: nothing that gRPC uses
-                if not ended or stream.received:
-                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "headers in the middle of a stream")
-                self._deliver(stream, memoryview(b""), True)
+            self._trailers(stream_id, block, ended)
             return
         self._last_id = stream_id
-        if self.closing or len(self.streams) >= self._max_streams:
-            self._put(frames.rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
+        self.budget.charge(budget.REQUEST)
+        refusal = self._refusal(block, ended)
+        if refusal is not None:
+            self.budget.charge(budget.CANCEL)
+            self.sending.refuse(stream_id, refusal, ended=ended)
             return
-        stream = self.streams[stream_id] = Stream(stream_id)
+        stream = self.streams[stream_id] = Stream(stream_id, block.cost, block.content_length)
         stream.received = ended
-        receiver = self._open_stream(stream, head, ended)
+        assert block.head is not None
+        receiver = self._open_stream(stream, block.head, ended)
         if self.streams.get(stream_id) is stream:
             stream.receiver = receiver
+
+    def _refusal(self, block: Block[Head], ended: bool) -> ErrorCode | None:
+        if self.closing or len(self.streams) >= self._max_streams:
+            return ErrorCode.REFUSED_STREAM
+        if block.too_large:
+            return ErrorCode.ENHANCE_YOUR_CALM
+        if block.head is None or (ended and block.content_length):
+            return ErrorCode.PROTOCOL_ERROR
+        return None
+
+    def _trailers(self, stream_id: int, block: Block[Head], ended: bool) -> None:
+        """Nothing that gRPC's clients send: they only end the request."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if stream_id not in self.sending.abandoned:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream that was closed, or that comes after a later one")
+        elif stream.received:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "headers after the end of a stream")
+        elif not (ended and block.trailers):
+            self._break(stream, ErrorCode.PROTOCOL_ERROR)
+        else:
+            self._deliver(stream, _NOTHING, True)
+
+    def _data_on_closed(self, stream_id: int, flags: int) -> None:
+        if stream_id > self._last_id or not stream_id & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "data on a stream that is not open")
+        if stream_id not in self.sending.abandoned:
+            self.budget.charge(budget.CANCEL)
+            self.sending.refuse(stream_id, ErrorCode.STREAM_CLOSED, ended=True)
+        elif flags & frames.END_STREAM:
+            del self.sending.abandoned[stream_id]
 
     def _settings(self, flags: int, payload: bytes) -> None:
         if flags & frames.ACK:
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement that says something")
             return
-        for name, value in frames.read_settings(payload):
-            if name == frames.HEADER_TABLE_SIZE:
-                self._shrink_table(value)
-            elif name == frames.INITIAL_WINDOW_SIZE:
-                if value > frames.MAX_WINDOW:
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
-                self._peer_window = value
-            elif name == frames.MAX_FRAME_SIZE:
-                if not frames.DEFAULT_FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
-                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame size that cannot be")
-                self._peer_frame_size = value
-            elif name == frames.ENABLE_PUSH and value > 1:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "neither push nor no push")
-        self._put(frames.frame(frames.SETTINGS, frames.ACK, 0))
-        stalled, self._stalled = self._stalled, {}
-        for stream in stalled:
-            self._pump(stream)
-
-    def _shrink_table(self, size: int) -> None:
-        """A table below its default size must be acknowledged by the next header block (RFC 7541, section 4.2). We use none, so the
-        first acknowledgement says 0, which is below whatever the peer may ask for later.
-        """
-        if size < DEFAULT_TABLE_BYTES and not self._table_is_empty:
-            self._table_update, self._table_is_empty = NO_TABLE, True
+        values = frames.read_settings(payload)
+        self.budget.charge(budget.SETTINGS + budget.FRAME * len(values))
+        self.sending.settings(values)
+        self.sending.put(frames.frame(frames.SETTINGS, frames.ACK, 0))
 
     def _ping(self, flags: int, payload: bytes) -> None:
         if len(payload) != 8:
@@ -293,44 +348,39 @@ class Connection(Sender, Generic[Head]):
             if payload == _LAST_PING:
                 self.goaway()
             return
-        self._put(frames.frame(frames.PING, frames.ACK, 0, payload))
-        self.pings += 1
-        self.on_ping()
+        self.sending.put(frames.frame(frames.PING, frames.ACK, 0, payload))
+        self.sending.pings += 1
+        self._on_ping()
 
     def _window_update(self, stream_id: int, increment: int) -> None:
         increment &= frames.MAX_WINDOW
         if not stream_id:
-            self._send_window += increment
-            if not increment:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window that does not grow")
-            if self._send_window > frames.MAX_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
-            if self._blocked:
-                self.resume()
+            self.sending.widen(increment)
             return
         stream = self.streams.get(stream_id)
         if stream is None:
             if stream_id > self._last_id:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window of a stream that is not open")
-            return
-        stream.send_window += increment
-        if not increment or self._peer_window + stream.send_window > frames.MAX_WINDOW:
-            self._break(stream, ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR)
-            return
-        self._stalled.pop(stream, None)
-        self._pump(stream)
+        elif not increment:
+            self._break(stream, ErrorCode.PROTOCOL_ERROR)
+        elif not self.sending.widen_stream(stream, increment):
+            self._break(stream, ErrorCode.FLOW_CONTROL_ERROR)
 
     def _rst_stream(self, stream_id: int, _: int) -> None:
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
-            self._forget(stream)
+            self.sending.forget(stream)
             self._abort(stream)
+            self.budget.charge(budget.CANCEL)
         elif stream_id > self._last_id or not stream_id:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the reset of a stream that is not open")
+        else:
+            self.sending.abandoned.pop(stream_id, None)
 
     def _break(self, stream: Stream, code: ErrorCode) -> None:
         """The peer broke the rules on this stream."""
         receiver = stream.receiver
+        self.budget.charge(budget.CANCEL)
         self.reset(stream, code)
         if receiver is not None:
             receiver.aborted()
@@ -344,4 +394,4 @@ class Connection(Sender, Generic[Head]):
     def _widen(self) -> None:
         grown = frames.MAX_WINDOW - self._receive_window
         self._receive_window += grown
-        self._put(frames.window_update(0, grown))
+        self.sending.put(frames.window_update(0, grown))

@@ -1,63 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streams, and what is sent on them: within the peer's windows, and not while the transport is `paused`."""
+"""What one side of a connection sends: within the peer's windows and settings, and not while the transport is `paused`."""
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
-from lossd_server.http2 import frames
-from lossd_server.http2.frames import ErrorCode
-
-# Bytes that a receiver has room for when a stream opens. The peer may always send one more than its receiver has granted: clients
-# hold back the empty DATA frame that ends a request while the window is 0, so a receiver that grants exactly the message that it
-# expects would wait for the end for ever.
-INITIAL_WINDOW: Final = 64 << 10
-SPARE_WINDOW: Final = 1
+from lossd_server.http2 import budget, frames
+from lossd_server.http2.budget import Budget
+from lossd_server.http2.frames import ConnectionFault, ErrorCode
+from lossd_server.http2.header_blocks import DEFAULT_TABLE_BYTES, NO_TABLE
+from lossd_server.http2.streams import Stream
 
 # Bytes that are made ready before the transport is asked whether it takes more.
 _TAKE_BYTES: Final = 256 << 10
 
-
-class Receiver(Protocol):
-    """Who reads a stream."""
-
-    def data(self, data: memoryview, ended: bool) -> None:
-        """More of the body. The memory is only valid now."""
-
-    def aborted(self) -> None:
-        """The peer, or the connection's end, has ended the stream before its time."""
-
-    def drained(self) -> None:
-        """Everything that was sent on the stream is on its way."""
-
-    def tick(self, now: float) -> None:
-        """Called about every second, with time.monotonic's time."""
-
-
-class Stream:
-    """A request and its response."""
-
-    __slots__ = ("id", "receive_window", "received", "receiver", "send_window", "trailers", "unsent")
-
-    def __init__(self, id_: int) -> None:
-        self.id = id_
-        self.receive_window = INITIAL_WINDOW + SPARE_WINDOW
-        self.send_window = 0  # over the peer's initial window, which may change
-        self.received = False  # to its end
-        self.receiver: Receiver | None = None
-        self.unsent: deque[memoryview] | None = None
-        self.trailers: bytes | None = None  # to follow what is unsent
+# Streams that we ended before their peer had, so that what it still sends on them is nothing wrong.
+_MAX_ABANDONED: Final = 1024
 
 
 class Sender:
-    """One side of a connection. What it has to send is taken from it by `take`; `on_output` is called when there begins to be something."""
+    """See the module. What it has to send is taken from it by `take`; `on_output` is called when there begins to be something."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Budget, on_output: Callable[[], None]) -> None:
         self.streams: dict[int, Stream] = {}
+        self.abandoned: dict[int, None] = {}
         self.paused = False
-        self.on_output: Callable[[], None] = nothing
+        self._budget = work
+        self._on_output = on_output
         self.pings = 0  # that have come since HEADERS or DATA were sent or received
         self._table_update = b""  # to begin the next header block with
+        self._table_is_empty = False
         self._send_window = frames.DEFAULT_WINDOW
         self._peer_window = frames.DEFAULT_WINDOW  # of new streams
         self._peer_frame_size = frames.DEFAULT_FRAME_SIZE
@@ -79,7 +51,7 @@ class Sender:
         if self._table_update:
             block, self._table_update = self._table_update + block, b""
         head = frames.head
-        self._put(
+        self.put(
             b"".join(
                 (
                     head(len(block), frames.HEADERS, frames.END_HEADERS, id_),
@@ -91,16 +63,14 @@ class Sender:
                 )
             )
         )
+        self._budget.earn(budget.ANSWER + budget.REQUEST + stream.cost)
         self._sent(stream)
 
     def send_headers(self, stream: Stream, block: bytes, *, ended: bool = False) -> None:
         """The response's headers; `ended`: they are all of it."""
-        self.pings = 0
-        flags = frames.END_HEADERS | (frames.END_STREAM if ended else 0)
-        if self._table_update:
-            block, self._table_update = self._table_update + block, b""
-        self._put(frames.frame(frames.HEADERS, flags, stream.id, block))
+        self._headers(stream, block, ended)
         if ended:
+            self._budget.owe(budget.REFUSAL)
             self._sent(stream)
 
     def send_data(self, stream: Stream, payload: bytes) -> None:
@@ -108,6 +78,7 @@ class Sender:
         if stream.unsent is None:
             stream.unsent = deque()
         stream.unsent.append(memoryview(payload))
+        self._budget.earn(budget.MESSAGE)
         self._pump(stream)
 
     def send_trailers(self, stream: Stream, block: bytes) -> None:
@@ -118,15 +89,67 @@ class Sender:
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """Ends the stream at once."""
         if self.streams.pop(stream.id, None) is not None:
-            self._forget(stream)
+            self.forget(stream)
             stream.receiver = None
-            self._put(frames.rst_stream(stream.id, code))
+            self.refuse(stream.id, code, ended=stream.received)
 
     def grant(self, stream: Stream, nbytes: int) -> None:
         """The peer may send so much more on the stream."""
         if not stream.received and nbytes > 0:
             stream.receive_window += nbytes
-            self._put(frames.window_update(stream.id, nbytes))
+            self._budget.earn(budget.FRAME)
+            self.put(frames.window_update(stream.id, nbytes))
+
+    def refuse(self, stream_id: int, code: ErrorCode, *, ended: bool = False) -> None:
+        """Resets a stream that is not among the streams; `ended`: the peer sends nothing more on it anyway."""
+        self.put(frames.rst_stream(stream_id, code))
+        if not ended:
+            self.abandoned[stream_id] = None
+            if len(self.abandoned) > _MAX_ABANDONED:
+                del self.abandoned[next(iter(self.abandoned))]
+
+    # What the peer says about what it takes.
+
+    def settings(self, values: list[tuple[int, int]]) -> None:
+        """The peer's settings. What they let go waits for `resume`. Raises ConnectionFault."""
+        for name, value in values:
+            if name == frames.HEADER_TABLE_SIZE:
+                self._shrink_table(value)
+            elif name == frames.INITIAL_WINDOW_SIZE:
+                if value > frames.MAX_WINDOW:
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+                if value > self._peer_window and self._stalled:
+                    self._budget.charge(budget.PUMP * len(self._stalled))
+                    self._blocked.update(self._stalled)
+                    self._stalled.clear()
+                self._peer_window = value
+            elif name == frames.MAX_FRAME_SIZE:
+                if not frames.DEFAULT_FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
+                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame size that cannot be")
+                self._peer_frame_size = value
+            elif name == frames.ENABLE_PUSH and value > 1:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "neither push nor no push")
+
+    def widen(self, increment: int) -> None:
+        """The peer's window of the connection grows. Raises ConnectionFault."""
+        if not increment:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window that does not grow")
+        self._send_window += increment
+        if self._send_window > frames.MAX_WINDOW:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
+
+    def widen_stream(self, stream: Stream, increment: int) -> bool:
+        """The peer's window of a stream grows. False if it must not grow so."""
+        stream.send_window += increment
+        if self._peer_window + stream.send_window > frames.MAX_WINDOW:
+            return False
+        if stream in self._stalled:
+            self._budget.charge(budget.PUMP)
+            del self._stalled[stream]
+            self._blocked[stream] = None
+        return True
+
+    # What leaves.
 
     def resume(self) -> None:
         """Goes on with what waits for the transport or the connection's window."""
@@ -146,18 +169,26 @@ class Sender:
         """Whether `take` has something."""
         return bool(self._out)
 
-    # For the other side, and implementation details.
-
-    def _put(self, data: bytes | memoryview) -> None:
+    def put(self, data: bytes | memoryview) -> None:
+        """Frames, or a piece of them."""
         if not self._out:
-            self.on_output()
+            self._on_output()
         self._out.append(data)
         self._out_bytes += len(data)
 
-    def _forget(self, stream: Stream) -> None:
+    def forget(self, stream: Stream) -> None:
         """Nothing more is sent on it."""
         self._blocked.pop(stream, None)
         self._stalled.pop(stream, None)
+
+    # Implementation details follow.
+
+    def _shrink_table(self, size: int) -> None:
+        """A table below its default size must be acknowledged by the next header block (RFC 7541, section 4.2). We use none, so the
+        first acknowledgement says 0, which is below whatever the peer may ask for later.
+        """
+        if size < DEFAULT_TABLE_BYTES and not self._table_is_empty:
+            self._table_update, self._table_is_empty = NO_TABLE, True
 
     def _pump(self, stream: Stream) -> None:
         """Sends what there is for the stream, as far as windows and transport allow."""
@@ -175,8 +206,9 @@ class Sender:
                 self.pings = 0
                 stream.send_window -= size
                 self._send_window -= size
-                self._put(frames.head(size, frames.DATA, 0, stream.id))
-                self._put(piece[:size])
+                self._budget.earn(size / budget.SENT_BYTES)
+                self.put(frames.head(size, frames.DATA, 0, stream.id))
+                self.put(piece[:size])
                 if size < len(piece):
                     unsent[0] = piece[size:]
                 else:
@@ -185,14 +217,22 @@ class Sender:
                 stream.receiver.drained()
         if stream.trailers is not None and self.streams.get(stream.id) is stream:
             block, stream.trailers = stream.trailers, None
-            self.send_headers(stream, block, ended=True)
+            self._headers(stream, block, True)
+            if unsent is None:
+                self._budget.owe(budget.REFUSAL)
+            else:
+                self._budget.earn(budget.ANSWER + budget.REQUEST + stream.cost)
+            self._sent(stream)
 
     def _sent(self, stream: Stream) -> None:
         """The response is complete. What the request may have left is not wanted any more."""
         if self.streams.pop(stream.id, None) is not None and not stream.received:
-            self._put(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
+            self.refuse(stream.id, ErrorCode.NO_ERROR)
         stream.receiver = None
 
-
-def nothing() -> None:
-    """What a connection tells nobody."""
+    def _headers(self, stream: Stream, block: bytes, ended: bool) -> None:
+        self.pings = 0
+        if self._table_update:
+            block, self._table_update = self._table_update + block, b""
+        flags = frames.END_HEADERS | (frames.END_STREAM if ended else 0)
+        self.put(frames.frame(frames.HEADERS, flags, stream.id, block))

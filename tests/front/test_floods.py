@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Floods of frames: each ends its own connection, and an honest caller beside it is served."""
+
+import asyncio
+
+import pytest
+
+import lossd
+from attack.floods import FLOODS
+from support.harness import House, run
+
+SECONDS = 10.0  # a flood that is not ended by then fails; it takes less than one
+
+# What ends a flood that breaks the protocol before its budget is used up.
+_ENDED_WITH = {"table size updates": "COMPRESSION_ERROR"}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_is_ended_and_others_are_served_meanwhile(name: str) -> None:
+    async def story(home: House) -> None:
+        async with lossd.AsyncClient(home.server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as client:
+            flood = asyncio.create_task(FLOODS[name](home.server.address, SECONDS))
+            while not flood.done():
+                assert await client.mse_loss([3.0], [1.0], timeout=SECONDS) == 4.0
+            assert flood.result().ended_with == _ENDED_WITH.get(name, "ENHANCE_YOUR_CALM")
+
+    run(story)
