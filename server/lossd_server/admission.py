@@ -24,7 +24,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from lossd_server.errors import InFlightFull
+from lossd_server.errors import InFlightFull, ShuttingDown
 
 # What an RPC takes besides its message, so that a flood of tiny requests is bounded too.
 OVERHEAD_BYTES = 16 << 10
@@ -44,10 +44,11 @@ class Admission:
         self._idle.set()
         self._of_callers: dict[str, int] = {}
         self.in_flight_bytes = 0
+        self.draining = False  # nothing more is admitted
 
     def admit(self, nbytes: int, caller: str = "") -> "Hold":
-        """Room for a message that is here, until it is released: a drain waits for it. Raises InFlightFull, unless nothing else is
-        in flight.
+        """Room for a message that is here, until it is released: a drain waits for it. Raises ShuttingDown, and
+        InFlightFull unless nothing else is in flight.
         """
         hold = self.reserve(nbytes, caller)
         hold.accept()
@@ -55,6 +56,8 @@ class Admission:
 
     def reserve(self, nbytes: int, caller: str = "") -> "Hold":
         """As `admit`, for what may never arrive: no drain waits for it until the hold is accepted."""
+        if self.draining:
+            raise shutting_down()
         wanted = nbytes + OVERHEAD_BYTES
         self._check(wanted, caller)
         return Hold(self, wanted, caller)
@@ -147,6 +150,11 @@ class Hold:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.release()
+
+
+def shutting_down() -> ShuttingDown:
+    """The error of a call that comes too late."""
+    return ShuttingDown("the server is shutting down; another replica will answer", retry_after_seconds=0.1)
 
 
 async def when_there_is_room(take: Callable[[], T], seconds: float = math.inf) -> T:

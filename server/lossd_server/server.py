@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from lossd.v1 import evaluation_service_pb2, loss_service_pb2
 from lossd_server import sockets
 from lossd_server.admin import Admin
-from lossd_server.admission import Admission
+from lossd_server.admission import Admission, shutting_down
 from lossd_server.compute import device as devices
 from lossd_server.compute.device import Device
 from lossd_server.config import Settings
@@ -31,7 +31,7 @@ from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.requests.validate import RequestLimits
 from lossd_server.service.probe import Health, Probe
 from lossd_server.service.score_batch import EvaluationService
-from lossd_server.service.scoring import Service, shutting_down
+from lossd_server.service.scoring import Service
 
 SERVICE_NAME = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"].full_name
 EVALUATION_SERVICE_NAME = evaluation_service_pb2.DESCRIPTOR.services_by_name["EvaluationService"].full_name

@@ -4,7 +4,7 @@
     python tests/bench/trace.py
 
 A move is a call into another file or folder of lossd_server, from the bytes on the socket to the bytes of the answer; the modules
-at the top of the package are one folder. With -v the moves between folders are listed.
+at the top of the package are in no folder. With -v the moves between folders are listed.
 """
 
 import asyncio
@@ -45,8 +45,9 @@ class Trace:
         return len(self.files), sum(one != other for one, other in self.calls), len(self.between_folders())
 
     def between_folders(self) -> list[tuple[str, str]]:
-        """The calls into another folder."""
-        return [(one, other) for one, other in self.calls if one.rpartition("/")[0] != other.rpartition("/")[0]]
+        """The calls into another folder. The modules at the top of the package are in none."""
+        folders = [(one, other) for one, other in self.calls if "/" in one and "/" in other]
+        return [(one, other) for one, other in folders if one.rpartition("/")[0] != other.rpartition("/")[0]]
 
 
 def _path(frame: FrameType) -> str | None:

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from lossd_server.admission import shutting_down
 from lossd_server.front.streaming import Streaming
 from lossd_server.front.unary import Unary
 from lossd_server.http2.asyncio_protocol import Connections, ServerProtocol
-from lossd_server.service.scoring import shutting_down
 
 # Requests that have begun to arrive get this long, and clients as long to answer the PING.
 _ARRIVAL_SECONDS: Final = 1.0

@@ -148,7 +148,7 @@ class Front:
             if named and caller:
                 count_caller(caller, code)
 
-        reserve, max_message_bytes = self._service.reserve, self._service.max_request_bytes
+        reserve, max_message_bytes = self._service.admission.reserve, self._service.max_request_bytes
         if open_to_all:
             reserve, max_message_bytes = self._open_to_all.reserve, min(_MAX_OPEN_MESSAGE_BYTES, max_message_bytes)
         method = Method(name, observe_both, reserve, max_message_bytes, open_to_all, spec, unary, stream, has_calls)

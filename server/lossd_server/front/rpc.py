@@ -72,11 +72,6 @@ class Rpc:
         self.deadline = None if head.timeout_seconds is None else now + head.timeout_seconds
         self.code = ""  # once it has ended
 
-    @property
-    def ended(self) -> bool:
-        """Whether it was answered, or nobody waits for it any more."""
-        return bool(self.code)
-
     def fail(self, error: CallError, *, headers_sent: bool = False) -> None:
         """Ends the RPC with the error's status."""
         if self.end(error.code):

@@ -26,7 +26,7 @@ _NOTHING: Final = memoryview(b"")
 
 
 class Unary(Rpc):
-    """Also what Service.score_together takes: `message`, `deadline`, `caller`, `hold`, `ended` and `answer`.
+    """Also what Service.score_together takes: `message`, `deadline`, `caller`, `hold`, `code` and `answer`.
 
     state       what tells it             what `hold` counts
     receiving   `_received` is False      what was granted: the part of the message that may come

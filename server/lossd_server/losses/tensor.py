@@ -5,6 +5,7 @@ Messages are parsed through their twins (lossd.twins), whose packed fields are b
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,6 +89,11 @@ class Array:
     def reshaped(self, *shape: int) -> "Array":
         """The same payload under another shape of the same size."""
         return Array(self.dtype, shape, self.payload)
+
+
+def slices(parts: Iterable[tuple[str, DType, tuple[int, ...], slice]], payload: Encoded) -> dict[str, Array]:
+    """Arrays whose payloads lie in one: name, element type, shape and place of each."""
+    return {name: Array(dtype, shape, payload[where]) for name, dtype, shape, where in parts}
 
 
 class Unpacked(Exception):  # noqa: N818 - a signal, not a failure

@@ -15,7 +15,7 @@ import numpy as np
 from lossd_server.call import NONE, Call
 from lossd_server.losses.checks import finite
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing
-from lossd_server.losses.tensor import Array, DType, Encoded
+from lossd_server.losses.tensor import Array, DType, Encoded, slices
 from lossd_server.requests.skeleton import Skeleton, payload_spans, skeleton_of
 
 # Payloads of longer messages are not copied, but looked at where they are.
@@ -54,7 +54,7 @@ class Template:
     def call(self, message: Encoded) -> Call | None:
         """The call of a message that matches the skeleton. None where its values are wrong."""
         source = message if len(message) < _COPY_BELOW_BYTES else memoryview(message)
-        return self._make({name: Array(dtype, shape, source[where]) for name, dtype, shape, where in self._columns}, 1)
+        return self._make(slices(self._columns, source), 1)
 
     def calls(self, messages: Sequence[Encoded]) -> tuple[list[bool], Call | None]:
         """Which of several messages, all of the skeleton's length, match it, and those as one call. None where a value is wrong."""

@@ -14,7 +14,7 @@ from typing import Final
 from lossd import twins
 from lossd.statistics import Totals
 from lossd.v1 import options_pb2
-from lossd_server.admission import Hold
+from lossd_server.admission import Hold, shutting_down
 from lossd_server.call import NONE, SUM, Answer, Call, Outcome
 from lossd_server.errors import (
     CallError,
@@ -30,7 +30,7 @@ from lossd_server.errors import (
 from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.queue.submission import Entry
 from lossd_server.requests.messages import Apart, bare, overhead_bytes, split
-from lossd_server.service.scoring import Service, shutting_down
+from lossd_server.service.scoring import Service
 from lossd_server.service.streams import MessageStream, Read, StreamRequests
 
 MAX_SERIES: Final = 10_000

@@ -115,10 +115,7 @@ class Request(Protocol):
     caller: str
     hold: Hold | None
     cancel: Callable[[], object] | None  # takes the request out of the queue, once it is there
-
-    @property
-    def ended(self) -> bool:
-        """Whether it was answered, or nobody waits for it any more."""
+    code: str  # of its status, once it was answered or nobody waits for it any more
 
     def answer(self, outcome: bytes | CallError) -> None:
         """Takes the LossResponse or the error."""
@@ -140,12 +137,12 @@ class UnaryRequests(Requests):
     def timely(self, indices: Sequence[int], now: float) -> Sequence[int]:
         """See Requests."""
         requests = self._requests
-        return [i for i in indices if not requests[i].ended and ((deadline := requests[i].deadline) is None or deadline > now)]
+        return [i for i in indices if not requests[i].code and ((deadline := requests[i].deadline) is None or deadline > now)]
 
     def terms(self, index: int) -> tuple[float | None, str]:
         """See Requests."""
         request = self._requests[index]
-        if request.ended:
+        if request.code:
             raise cancelled()
         return request.deadline, request.caller
 

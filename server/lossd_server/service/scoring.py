@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 
 from lossd.v1 import loss_service_pb2
 from lossd_server.admission import Admission, Hold
-from lossd_server.errors import CallError, RequestTooLarge, ShuttingDown
+from lossd_server.errors import CallError, RequestTooLarge
 from lossd_server.log import unexpected
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
@@ -50,11 +50,10 @@ class Service:
         info: loss_service_pb2.GetServerInfoResponse,
     ) -> None:
         self._dispatcher = dispatcher
-        self._admission = admission
+        self.admission = admission
         self._reader = Reader(limits)
         self.max_request_bytes = max_request_bytes
         self._info = info
-        self._draining = False
 
     async def score(self, spec: LossSpec, message: Encoded, *, deadline: float | None = None, caller: str = "") -> bytes:
         """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
@@ -64,7 +63,7 @@ class Service:
             try:
                 return await request.response
             finally:
-                request.ended = True
+                request.code = "CANCELLED"
                 if request.cancel is not None:
                     request.cancel()
 
@@ -96,12 +95,12 @@ class Service:
 
     def drain(self) -> None:
         """From now on every call is answered ShuttingDown; those accepted before are completed."""
-        self._draining = True
+        self.admission.draining = True
 
     @property
     def draining(self) -> bool:
         """Whether `drain` was called."""
-        return self._draining
+        return self.admission.draining
 
     def admit(self, nbytes: int, caller: str) -> Hold:
         """Room for a message until the hold is released, after its answer. Raises ShuttingDown, RequestTooLarge or InFlightFull."""
@@ -111,19 +110,17 @@ class Service:
 
     def reserve(self, nbytes: int, caller: str) -> Hold:
         """As `admit`, for what may never arrive: no drain waits for it until the hold is accepted."""
-        if self._draining:
-            raise shutting_down()
         if nbytes > self.max_request_bytes:
             raise RequestTooLarge(
                 f"the request has {nbytes} bytes; {self.max_request_bytes} are allowed: split the batch",
                 limit=self.max_request_bytes,
                 actual=nbytes,
             )
-        return self._admission.reserve(nbytes, caller)
+        return self.admission.reserve(nbytes, caller)
 
     def hold(self, nbytes: int, caller: str) -> Hold:
         """As `admit`, for a message that goes ahead although there is no room."""
-        hold = self._admission.hold(nbytes, caller)
+        hold = self.admission.hold(nbytes, caller)
         hold.accept()
         return hold
 
@@ -218,7 +215,7 @@ class _Awaited:
         self.caller = caller
         self.hold: Hold | None = hold
         self.cancel: Callable[[], object] | None = None
-        self.ended = False
+        self.code = ""
         self.response: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def answer(self, outcome: bytes | CallError) -> None:
@@ -229,8 +226,3 @@ class _Awaited:
             self.response.set_exception(outcome)
         else:
             self.response.set_result(outcome)
-
-
-def shutting_down() -> ShuttingDown:
-    """What a call is answered that comes too late."""
-    return ShuttingDown("the server is shutting down; another replica will answer", retry_after_seconds=0.1)

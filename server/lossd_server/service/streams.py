@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from lossd_server.admission import Hold
+from lossd_server.admission import Hold, shutting_down
 from lossd_server.errors import CallError
 from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.service.requests import Requests
-from lossd_server.service.scoring import Service, shutting_down
+from lossd_server.service.scoring import Service
 
 Read = Callable[[], Awaitable[bytes | None]]  # None: there are no more
 
