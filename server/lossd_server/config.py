@@ -65,7 +65,9 @@ class Settings(BaseSettings):
         description="Maximum bytes of requests and answers held at once; one caller may hold at most half. "
         "Further requests are answered UNAVAILABLE.",
     )
-    max_connections: int = Field(1024, ge=1, description="Maximum number of connections; further ones are closed at once.")
+    max_connections: int = Field(
+        1024, ge=1, description="Maximum number of connections, of one host half; further ones are closed at once."
+    )
     stuck_batch_seconds: float = Field(
         60.0, gt=0, description="A batch that takes longer than this, and more than 20 times its estimate, is abandoned with its device."
     )

@@ -2,6 +2,7 @@
 """Who calls: bearer tokens, names, and the shares of those who have them. Live servers."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lossd._cli import lossd as cli
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.errors import Unauthenticated
 from lossd_server.front import tokens
+from lossd_server.front.callers import Callers, host_of
 from lossd_server.front.tokens import Tokens, make_token
 from support.encoded_requests import encoded
 from support.harness import House, error_of, run, send, square
@@ -114,6 +116,58 @@ def test_the_file_is_looked_at_once_in_an_interval(file: Path) -> None:
     now += tokens.RELOAD_SECONDS
     with pytest.raises(Unauthenticated):
         known.authenticate(f"Bearer {BOB}")
+
+
+def test_a_token_that_was_revoked_while_the_file_could_not_be_opened_is_refused_once_it_can(
+    file: Path, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file does not change again: what has changed is that the process has descriptors."""
+    known = Tokens(file)
+    now = known._names._looked_at
+    known._names._clock = lambda: now
+    read_text = Path.read_text
+
+    def exhausted(*_: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    file.write_text(ALICES_LINE)
+    monkeypatch.setattr(Path, "read_text", exhausted)
+    with capture_logs() as logs:
+        for _ in range(5):
+            now += 10.0
+            assert known.authenticate(f"Bearer {BOB}") == "bob"
+        monkeypatch.setattr(Path, "read_text", read_text)
+        now += 10.0
+        with pytest.raises(Unauthenticated):
+            known.authenticate(f"Bearer {BOB}")
+    assert [line["event"] for line in logs].count("not_reloaded") == 1
+
+
+@pytest.mark.parametrize(
+    ("peername", "host"),
+    [
+        (("192.0.2.7", 1), "192.0.2.7"),
+        (("::ffff:192.0.2.7", 1, 0, 0), "192.0.2.7"),
+        (("2001:db8:1:2:3:4:5:6", 1, 0, 0), "2001:db8:1:2::/64"),
+        (("2001:db8:1:2::1", 1, 0, 0), "2001:db8:1:2::/64"),
+        (("fe80::1%eth0", 1, 0, 2), "fe80::/64"),
+        ("", "unix"),
+        (None, "unix"),
+    ],
+)
+def test_a_host_is_an_address_of_ipv4_or_a_network_of_ipv6(peername: object, host: str) -> None:
+    assert host_of(peername) == host
+
+
+@pytest.mark.parametrize("kind", ["DNS", "email", "URI", "IP Address"])
+def test_names_of_two_types_are_never_equal(kind: str) -> None:
+    class Peer:
+        name = ""
+
+        def info(self, what: str) -> object:
+            return {"subjectAltName": (("DirName", "x"), (kind, "job")), "subject": ((("commonName", "job"),),)}
+
+    assert Callers(None).caller(Peer(), None) == f"{kind}:job"
 
 
 def test_the_command_line_makes_a_token_and_says_what_is_what(tmp_path: Path) -> None:

@@ -2,19 +2,27 @@
 """What a client may take before a call of it reaches us. Every bound is exceeded, over HTTP/2 by hand where gRPC's clients would not."""
 
 import asyncio
-from contextlib import AsyncExitStack
+import errno
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+import trustme
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 import lossd
 from lossd._channel import channel_options
+from lossd_server.front import accepting
 from lossd_server.front import listener as listen
 from lossd_server.front import request_headers as head
 from support.encoded_requests import encoded
 from support.harness import House, run, until
-from support.raw_connection import wire
+from support.raw_connection import PREFACE, wire
 
 REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
 OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
@@ -40,21 +48,23 @@ def test_metadata_above_its_limit_is_refused_and_the_connection_serves_on() -> N
 
 def test_connections_above_their_limit_are_closed_until_others_end() -> None:
     async def story(home: House) -> None:
-        info = "/lossd.v1.LossService/GetServerInfo"
-        channels = [grpc.aio.insecure_channel(home.server.address, options=[OWN_CONNECTION, ("grpc.enable_retries", 0)]) for _ in range(4)]
-        assert await channels[0].unary_unary(info)(b"")
-        assert await channels[1].unary_unary(info)(b"")
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await channels[2].unary_unary(info)(b"")
-        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
-        await channels[2].close()  # which would try again, and be first
-        await channels[0].close()
-        assert await channels[3].unary_unary(info)(b"", wait_for_ready=True)
-        assert await channels[1].unary_unary(info)(b"")
-        for channel in channels:
-            await channel.close()
+        async with wire(home) as first:
+            await first.next(SettingsFrame)
+            async with wire(home) as second:
+                await second.next(SettingsFrame)
+                async with wire(home) as third:
+                    with suppress(ConnectionError):
+                        await third.end()
+                client = grpc.aio.insecure_channel(home.server.address, options=[OWN_CONNECTION, ("grpc.enable_retries", 0)])
+                with pytest.raises(grpc.aio.AioRpcError) as error:
+                    await client.unary_unary("/lossd.v1.LossService/GetServerInfo")(b"")
+                assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+                first.send(PingFrame(0, bytes(8)))
+                await first.next(PingFrame)
+            assert await client.unary_unary("/lossd.v1.LossService/GetServerInfo")(b"", wait_for_ready=True)
+            await client.close()
 
-    run(story, max_connections=2)
+    run(story, max_connections=4)
 
 
 def test_streams_above_their_limit_are_reset_until_others_end() -> None:
@@ -152,16 +162,105 @@ def test_a_client_that_vanished_loses_its_streams(monkeypatch: pytest.MonkeyPatc
     run(story)
 
 
+async def silence(writer: asyncio.StreamWriter) -> None:
+    pass
+
+
+async def one_byte(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"P")
+
+
+async def a_byte_now_and_then(writer: asyncio.StreamWriter) -> None:
+    for byte in PREFACE[:-1]:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.3)
+
+
+async def no_settings(writer: asyncio.StreamWriter) -> None:
+    writer.write(PREFACE[:24])
+    while not writer.is_closing():
+        writer.write(PingFrame(0, bytes(8), flags=["ACK"]).serialize())
+        await asyncio.sleep(0.3)
+
+
 @pytest.mark.slow
-def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would count as one of those that there may be."""
+@pytest.mark.parametrize("say", [silence, one_byte, a_byte_now_and_then, no_settings])
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])
+def test_a_connection_has_one_deadline_for_all_that_it_begins_with(
+    say: Callable[[asyncio.StreamWriter], Awaitable[None]], with_tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would count as one of those that there may be, for as long as it likes."""
     monkeypatch.setattr(listen, "HANDSHAKE_SECONDS", 1)
+    if with_tls:
+        certificate = trustme.CA().issue_cert("127.0.0.1")
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / "crt")
+        certificate.private_key_pem.write_to_path(tmp_path / "key")
 
     async def story(home: House) -> None:
         host, port = home.server.address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        await reader.read()
+        saying = asyncio.create_task(say(writer))
+        with suppress(ConnectionError):
+            async with asyncio.timeout(12):
+                await reader.read()
+        assert not home.server._listener._acceptor._shares.used
+        saying.cancel()
         writer.close()
-        await answered(home)
+
+    run(story, **({"tls_cert_file": str(tmp_path / "crt"), "tls_key_file": str(tmp_path / "key")} if with_tls else {}))
+
+
+def test_a_host_has_half_of_the_connections_and_another_has_room_before_tls_has_begun(tmp_path: Path) -> None:
+    certificate = trustme.CA().issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "crt")
+    certificate.private_key_pem.write_to_path(tmp_path / "key")
+
+    async def story(home: House) -> None:
+        port = int(home.server.address.split(":")[1])
+
+        async def connect(host: str) -> tuple[bool, asyncio.StreamWriter]:
+            """Whether the server keeps it."""
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(host, 0))
+            try:
+                async with asyncio.timeout(0.2):
+                    return bool(await reader.read()), writer
+            except TimeoutError:
+                return True, writer
+            except ConnectionError:
+                return False, writer
+
+        attackers = await asyncio.gather(*[connect("127.0.0.2") for _ in range(40)])
+        assert sum(kept for kept, _ in attackers) == 8
+        others = [await connect(f"127.0.0.{number}") for number in range(3, 8)]
+        assert [kept for kept, _ in others] == [True] * 5
+        for _, writer in (*attackers, *others):
+            writer.close()
+        await until(lambda: home.server._listener._acceptor._shares.used == 0)
+
+    run(story, max_connections=16, tls_cert_file=str(tmp_path / "crt"), tls_key_file=str(tmp_path / "key"))
+
+
+def test_a_server_without_descriptors_accepts_again_when_it_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "_PAUSE_SECONDS", 0.01)
+
+    class Exhausted(socket.socket):
+        failures = 3
+
+        def accept(self) -> Any:
+            if self.failures:
+                type(self).failures -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().accept()
+
+    async def story(home: House) -> None:
+        acceptor = home.server._listener._acceptor
+        (real,) = acceptor._listening
+        acceptor._pause()
+        with Exhausted(fileno=os.dup(real.fileno())) as exhausted:
+            acceptor._listening = [exhausted]
+            acceptor._resume()
+            await answered(home)
+            acceptor.stop()
+        assert not Exhausted.failures
 
     run(story)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Over what one may call: TLS, mutual TLS, and where the server may listen without them. Live servers. Tokens: test_callers.py."""
 
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import lossd
 from lossd import testing
 from lossd._cli import lossd as cli
 from lossd_server.config import Settings
+from support.raw_connection import PREFACE
 
 CA = trustme.CA()
 ONE = CA.issue_cert("127.0.0.1", "localhost")
@@ -172,6 +174,43 @@ def test_a_server_does_not_start_with_certificates_that_cannot_be_used(files: Pa
     with pytest.raises(ValueError, match=r"^tls_\w+_file ") as error, testing.server(**mutual(files)):
         pass
     assert str(files) not in str(error.value)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_is_not_resumed_once_the_ca_of_its_client_is_removed(files: Path, version: ssl.TLSVersion) -> None:
+    context = ssl.create_default_context(cadata=CA.cert_pem.bytes().decode())
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(files / "client.crt", files / "client.key")
+    context.set_alpn_protocols(["h2"])
+
+    def connect(address: str, session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession | None]:
+        """Whether the session was resumed, and the newest one. Raises OSError from a server that takes no such client."""
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port))) as plain, context.wrap_socket(plain, server_hostname=host, session=session) as tls:
+            tls.sendall(PREFACE)
+            if not tls.recv(9):  # in TLS 1.3 tickets, and refusals of certificates, come with the first data
+                raise ConnectionResetError
+            return bool(tls.session_reused), tls.session
+
+    with testing.server(**mutual(files)) as address:
+        _, session = connect(address, None)
+        resumed, session = connect(address, session)
+        assert resumed  # or the test would show nothing
+        trustme.CA().cert_pem.write_to_path(files / "ca.crt")
+        with pytest.raises(OSError):  # noqa: PT011 - ssl.SSLError, or a reset
+            connect(address, session)
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620])
+def test_files_that_others_may_write_to_are_logged(files: Path, mode: int) -> None:
+    with capture_logs() as logs, testing.server(**tls(files)):
+        pass
+    assert "writable_by_others" not in [line["event"] for line in logs]
+    (files / "tls.key").chmod(mode)
+    with capture_logs() as logs, testing.server(**tls(files)):
+        pass
+    (line,) = [line for line in logs if line["event"] == "writable_by_others"]
+    assert (line["what"], line["file"], line["log_level"]) == ("certificates", "tls.key", "warning")
 
 
 # ---- where it may listen

@@ -123,7 +123,9 @@ def test_without_tokens_a_host_is_one_caller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("identities", "name"), [(("a.example", "b.example"), "a.example"), ((), "nightly job")], ids=["alternative name", "common name"]
+    ("identities", "name"),
+    [(("a.example", "b.example"), "DNS:a.example"), (("10.1.2.3", "a.example"), "DNS:a.example"), ((), "CN:nightly job")],
+    ids=["alternative name", "types in our order", "common name"],
 )
 def test_without_tokens_a_certificate_names_its_caller(tmp_path: Path, identities: tuple[str, ...], name: str) -> None:
     ca = trustme.CA()

@@ -9,7 +9,7 @@ import pytest
 SERVER = Path(__file__).resolve().parents[2] / "server" / "lossd_server"
 
 # What each folder may import besides itself; None is the top of the package.
-COMMON = {"call", "errors", "log", "admission"}
+COMMON = {"call", "errors", "log", "admission", "shares"}
 ALLOWED = {
     "http2": set(),
     "front": {"http2", "service", "losses", "config", "metrics", "sockets", *COMMON},

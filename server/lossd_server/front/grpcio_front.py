@@ -311,7 +311,7 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials:
     paths = [certificate, key] if client_ca is None else [certificate, key, client_ca]
 
     def load() -> grpc.ServerCertificateConfiguration:
-        tls.server_context(certificate, key, client_ca)  # grpcio does not say what is wrong with them
+        tls.load(certificate, key, client_ca)  # grpcio does not say what is wrong with them
         contents = [path.read_bytes() for path in paths]
         roots = contents[2] if client_ca is not None else None
         return grpc.ssl_server_certificate_configuration([(contents[1], contents[0])], root_certificates=roots)

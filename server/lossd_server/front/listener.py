@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where connections come in, and what bounds them before a request of theirs reaches us."""
 
-import asyncio
-import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lossd_server import sockets
 from lossd_server.config import Settings
 from lossd_server.front import draining, tls
+from lossd_server.front.accepting import Acceptor
+from lossd_server.front.reloading import Reloading
 from lossd_server.front.request_headers import read_request_headers
 from lossd_server.front.router import Front
 from lossd_server.http2.asyncio_protocol import ConnectionLimits, Connections
@@ -36,7 +36,6 @@ class Listener:
     def __init__(self, settings: Settings, front: Front) -> None:
         self._settings = settings
         limits = ConnectionLimits(
-            settings.max_connections,
             MAX_CONCURRENT_STREAMS,
             HANDSHAKE_SECONDS,
             KEEPALIVE_SECONDS,
@@ -48,32 +47,31 @@ class Listener:
         self._hub = Connections(limits, read_request_headers, front.open_stream)
         front.flush_with(self._hub.flush)
         self._bound: sockets.Bound | None = None
-        self._servers: list[asyncio.AbstractServer] = []
-        self._tls: Any = None
+        self._tls: Reloading[ssl.SSLContext] | None = None
+        self._acceptor = Acceptor(
+            settings.max_connections, HANDSHAKE_SECONDS, self._hub.link, lambda: None if self._tls is None else self._tls.value()
+        )
 
     def bind(self) -> str:
         """Binds and returns the address. Raises ValueError for certificates that cannot be used, and OSError as sockets.bind does."""
         settings = self._settings
         if settings.tls_cert_file:
             client_ca = Path(settings.tls_client_ca_file) if settings.tls_client_ca_file else None
-            self._tls = tls.server_context(Path(settings.tls_cert_file), Path(settings.tls_key_file), client_ca)
+            self._tls = tls.contexts(Path(settings.tls_cert_file), Path(settings.tls_key_file), client_ca)
         self._bound = sockets.bind(settings.listen, shared=settings.workers > 1)
         return self._bound.address
 
     async def start(self) -> None:
         """Begins to accept."""
-        loop = asyncio.get_running_loop()
-        secure = {} if self._tls is None else {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
         assert self._bound is not None, "bind comes first"
-        for each in self._bound.sockets:
-            create: Any = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await create(self._hub.link, sock=each, backlog=sockets.BACKLOG, **secure))
+        self._acceptor.start(self._bound.sockets)
         self._hub.start()
 
     async def stop(self, refuse_new: Callable[[], None], seconds: float) -> None:
         """Takes no further connections, and ends those that there are as draining.drain does, which has `refuse_new` and `seconds`."""
-        for server in self._servers:
-            server.close()
+        self._acceptor.stop()
+        for each in self._bound.sockets if self._bound is not None else ():
+            each.close()
         await draining.drain(self._hub, refuse_new, seconds)
         self._hub.close()
         await self._front.stop()

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that may change while the server runs: they are read again, and the last good content stays in force where they are wrong."""
+"""Files that may change while the server runs: they are read again, and the last good content stays in force if they are wrong.
+
+A load that fails is tried again until it succeeds, whether or not the files change meanwhile: they may have been right, and the
+server short of descriptors. Whoever may write to these files decides who may call, so a file that others may write to is logged.
+"""
 
 import os
+import stat
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -11,12 +17,15 @@ import structlog
 
 T = TypeVar("T")
 
+# Between attempts at the same files while loading fails.
+_RETRY_SECONDS = 1.0
+
 _log = structlog.get_logger("lossd.reloading")
 
 
 class Reloading(Generic[T]):
-    """What `load` made of files. `load` raises ValueError, whose text names no path, where they are wrong: the first time it is
-    the caller's, later it is logged, once for each change.
+    """What `load` made of files. `load` raises ValueError, whose text names no path, if they are wrong: the first time it is
+    the caller's, later it is logged, once for each change of the files or of what is wrong.
     """
 
     def __init__(
@@ -34,31 +43,44 @@ class Reloading(Generic[T]):
         self._load = load
         self._interval_seconds = interval_seconds
         self._clock = clock
+        self._failed_stamps: object = None  # of the last load, if it failed
+        self._failure = ""
+        self._retry_at = 0.0
         self._stamps = self._stat()
         self._value = load()
         self._looked_at = clock()
+        self._warn()
 
     def value(self) -> T:
         """The last good content."""
         now = self._clock()
         if now - self._looked_at >= self._interval_seconds:
             self._looked_at = now
-            self._look()
+            self._look(now)
         return self._value
 
     # Implementation details follow.
 
-    def _look(self) -> None:
+    def _look(self, now: float) -> None:
         stamps = self._stat()
-        if stamps == self._stamps:
+        if stamps == self._stamps or (stamps == self._failed_stamps and now < self._retry_at):
             return
-        self._stamps = stamps
         try:
             self._value = self._load()
         except ValueError as error:
-            _log.error("not_reloaded", what=self._name, error=str(error))
+            if stamps != self._failed_stamps or str(error) != self._failure:
+                _log.error("not_reloaded", what=self._name, error=str(error))
+            self._failed_stamps, self._failure, self._retry_at = stamps, str(error), now + _RETRY_SECONDS
         else:
+            self._stamps, self._failed_stamps = stamps, None
             _log.info("reloaded", what=self._name)
+            self._warn()
+
+    def _warn(self) -> None:
+        for path in self._paths:
+            with suppress(OSError):
+                if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                    _log.warning("writable_by_others", what=self._name, file=path.name)
 
     def _stat(self) -> list[tuple[int, int, int] | None]:
         return [_stamp(path) for path in self._paths]

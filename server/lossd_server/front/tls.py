@@ -3,33 +3,26 @@
 
 import ssl
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from lossd_server.front.reloading import Reloading
 
 
-def server_context(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> ssl.SSLContext:
-    """TLS with this certificate chain and key, in PEM; where `client_ca_file` is given, clients need a certificate signed by it.
+def contexts(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> Reloading[ssl.SSLContext]:
+    """What `load` makes of the files as they are now, to be asked for at every connection.
 
-    Files that change are used from the next connection on, once they belong together. Raises ValueError where they cannot be
-    used to begin with.
+    Sessions are kept and tickets are signed by a context: so a client whose CA was removed cannot resume a session from before.
     """
     paths = [cert_file, key_file] if client_ca_file is None else [cert_file, key_file, client_ca_file]
-    files = Reloading("certificates", paths, lambda: _load(cert_file, key_file, client_ca_file))
-
-    def use_newest(connection: Any, _: str | None, __: ssl.SSLContext) -> None:
-        connection.context = files.value()
-
-    # The callback is asked at every handshake, whether or not the client names the server, and its context is taken whole.
-    context = _load(cert_file, key_file, client_ca_file)
-    context.sni_callback = use_newest
-    return context
+    return Reloading("certificates", paths, lambda: load(cert_file, key_file, client_ca_file))
 
 
-# Implementation details follow.
+def load(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> ssl.SSLContext:
+    """TLS with this certificate chain and key, in PEM; with `client_ca_file`, clients need a certificate signed by it.
 
+    Raises ValueError if the files cannot be used, or do not belong together while they are being written.
+    """
 
-def _load(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> ssl.SSLContext:
     def read() -> tuple[bytes, bytes, bytes | None]:
         return (
             _read("tls_cert_file", cert_file),
@@ -42,6 +35,9 @@ def _load(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> ssl.S
     if read() != contents:  # what was loaded is not what was read
         raise ValueError("the files are being written")
     return context
+
+
+# Implementation details follow.
 
 
 def _context(cert_file: Path, key_file: Path, client_ca: bytes | None) -> ssl.SSLContext:

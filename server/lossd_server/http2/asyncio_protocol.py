@@ -17,9 +17,8 @@ from lossd_server.http2.streams import Receiver, Stream
 class ConnectionLimits:
     """What clients may do."""
 
-    max_connections: int
     max_streams: int
-    handshake_seconds: float  # until the preface has come
+    handshake_seconds: float  # from its acceptance until all that a connection begins with has come
     keepalive_seconds: float  # after so long a silence the client is asked whether it is there
     keepalive_timeout_seconds: float  # to answer
     min_ping_interval_seconds: float
@@ -95,7 +94,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self._hub = hub
         self._transport: Any = None
         self._flushing = True  # once the connection is made
-        self._heard_at = time.monotonic()
+        self._accepted_at = self._heard_at = time.monotonic()
         self._asked_at: float | None = None
         self._pinged_at = 0.0
         self._strikes = 0
@@ -103,6 +102,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self._ended = self._half_closed = False
         self._lingers = False  # after an error: says nothing more and reads nothing more
         self._waiting = False  # for its turn: what has come is not all taken in
+        self.on_lost: Callable[[], None] | None = None  # called once
         self.name = ""  # of the peer, for those who serve its streams
         self.connection = Connection(
             hub.read_headers,
@@ -116,9 +116,6 @@ class ServerProtocol(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:  # noqa: D102
         self._transport = transport
-        if len(self._hub.links) >= self._hub.limits.max_connections:
-            transport.abort()
-            return
         secure = transport.get_extra_info("ssl_object")
         if secure is not None and secure.selected_alpn_protocol() != "h2":  # RFC 9113, section 3.2
             transport.abort()
@@ -152,6 +149,13 @@ class ServerProtocol(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
         self._hub.links.discard(self)
         self.connection.lost()
+        self.lose()
+
+    def lose(self) -> None:
+        """There is no connection, or none any more."""
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost()
 
     # For those who serve its streams.
 
@@ -171,8 +175,8 @@ class ServerProtocol(asyncio.BufferedProtocol):
     def tick(self, now: float) -> None:
         """The clocks: called about every second."""
         limits = self._hub.limits
-        if not self.opened:
-            if now - self._heard_at >= limits.handshake_seconds:
+        if not self.connection.greeted:
+            if now - self._accepted_at >= limits.handshake_seconds:
                 self.abort()
         elif self._asked_at is not None:
             if now - self._asked_at >= limits.keepalive_timeout_seconds:

@@ -64,6 +64,7 @@ class Connection(Generic[Head]):
         self._last_id = 0
         self._receive_window = frames.DEFAULT_WINDOW
         self.closing = False  # no further streams
+        self.greeted = False  # the preface has come, with its SETTINGS
 
         # The sending half, for those who serve streams and who write to the transport.
         self.streams = sending.streams
@@ -336,6 +337,7 @@ class Connection(Generic[Head]):
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement that says something")
             return
+        self.greeted = True
         values = frames.read_settings(payload)
         self.budget.charge(budget.SETTINGS + budget.FRAME * len(values))
         self.sending.settings(values)
