@@ -76,6 +76,13 @@ def cases() -> dict[str, tuple[str, Kwargs]]:
         "gaussian_nll_loss, broadcast": ("gaussian_nll_loss", image | {"var": _floats(2048)}),
         "gaussian_nll_loss, a number": ("gaussian_nll_loss", image | {"var": 0.5}),
         "margin_ranking_loss": ("margin_ranking_loss", {"input1": _floats(4 * M), "input2": _floats(4 * M), "target": _ones(4 * M)}),
+        "gaussian_nll_loss, a target that broadcasts": ("gaussian_nll_loss", image | {"target": _floats(2048), "var": _floats(2048)}),
+        "margin_ranking_loss, broadcast": (
+            "margin_ranking_loss",
+            {"input1": _floats(2048, 1), "input2": _floats(1, 2048), "target": _ones(2048, 2048, dtype="?")},
+        ),
+        "hinge_embedding_loss, broadcast": ("hinge_embedding_loss", {"input": _floats(1, dtype="f2"), "target": _ones(4 * M, dtype="?")}),
+        "soft_margin_loss, broadcast": ("soft_margin_loss", {"input": _floats(2048, 2048, dtype="f2"), "target": _ones(1, dtype="?")}),
         "cosine_embedding_loss": (
             "cosine_embedding_loss",
             {"input1": _floats(16384, 256), "input2": _floats(16384, 256), "target": _ones(16384)},
