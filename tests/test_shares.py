@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much one holder may have, and what is left for the next."""
 
+from contextlib import suppress
+
 import pytest
 
+from lossd_server.admission import Admission
+from lossd_server.errors import InFlightFull
 from lossd_server.shares import Shares
 
 
@@ -55,3 +59,14 @@ def test_what_is_given_back_is_free_again() -> None:
 @pytest.mark.parametrize("total", [1, 2, 3, 7])
 def test_a_small_total_has_room_for_one(total: int) -> None:
     assert take_all(Shares(total), "a") >= 1
+
+
+def test_thirty_addresses_do_not_take_all_of_the_memory() -> None:
+    admission = Admission(1 << 30)
+    for number in range(30):
+        for nbytes in (64 << 20, 1 << 20, 0):  # requests of these sizes, as many as are admitted
+            with suppress(InFlightFull):
+                while True:
+                    admission.reserve(nbytes, f"127.0.0.{number}")
+    honest = [admission.reserve(10 << 10, "192.0.2.1") for _ in range(32)]
+    assert len(honest) == 32

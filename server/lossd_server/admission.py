@@ -6,8 +6,9 @@ of a batch, of which there is one at a time. While a request is read and compute
 tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory. A
 message counts from the moment that its first bytes tell its length: what there is no room for is refused before it is received.
 
-A caller may hold at most as much as is then left free: half of the budget when it is alone, a third when another holds as much.
-So whatever one caller does, such as opening streams and never reading them, there is room for the next.
+Callers share the budget as shares.py says: a caller may hold at most as much as is then left free, and an eighth is kept for those
+that hold little. So whatever one caller does, such as opening streams and never reading them, there is room for the next, and so there
+is when dozens of addresses are one caller's.
 
 A hold has one owner at a time, who releases it:
 
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
+from lossd_server import shares
 from lossd_server.errors import InFlightFull, ShuttingDown
 
 # What an RPC takes besides its message, so that a flood of tiny requests is bounded too.
@@ -75,7 +77,7 @@ class Admission:
 
     def _check(self, wanted: int, caller: str) -> None:
         held, free = self._of_callers.get(caller, 0) + wanted, self._max_bytes - self.in_flight_bytes - wanted
-        if self.in_flight_bytes and held > free:
+        if self.in_flight_bytes and not shares.fits(self._max_bytes, held, free):
             whose = "" if free < 0 else " from this caller"
             raise InFlightFull(
                 f"the server holds as many requests{whose} as it may; try again later", retry_after_seconds=_RETRY_AFTER_SECONDS

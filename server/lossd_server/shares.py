@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How holders share what there is a fixed total of, such as connections, so that there is always some left for the next one.
+"""How holders share what there is a fixed total of, connections or bytes, so that there is always some left for the next one.
 
 A holder may have at most as much as is then left free: half of the total if it is alone, a third if another has as much. Alone that
 is no protection from many holders, of whom each takes half of what the last one left: so an eighth of the total is kept for holders
@@ -9,20 +9,24 @@ that have little, at most a 1,024th, and only more than a hundred of them take t
 from collections.abc import Hashable
 
 
+def fits(total: int, held: int, free: int) -> bool:
+    """Whether a holder may have `held`, which leaves `free` of the total."""
+    if held <= free >= total >> 3:
+        return True
+    return free >= 0 and held <= max(1, total >> 10)
+
+
 class Shares:
     """Counts what each holder has."""
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._little = max(1, total // 1024)
-        self._kept = total // 8
         self._held: dict[Hashable, int] = {}
         self.used = 0
 
     def fits(self, holder: Hashable, wanted: int) -> bool:
         """Whether the holder may have this much more."""
-        held, free = self._held.get(holder, 0) + wanted, self._total - self.used - wanted
-        return free >= 0 if held <= self._little else free >= max(held, self._kept)
+        return fits(self._total, self._held.get(holder, 0) + wanted, self._total - self.used - wanted)
 
     def change(self, holder: Hashable, difference: int) -> None:
         """The holder has so much more, or less."""
