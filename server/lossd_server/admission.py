@@ -6,7 +6,7 @@ of a batch, of which there is one at a time. While a request is read and compute
 tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory. A
 message counts from the moment that its first bytes tell its length: what there is no room for is refused before it is received.
 
-Callers share the budget as shares.py says: a caller may hold at most as much as is then left free, and an eighth is kept for those
+Callers share the budget as shares.py says: a caller may hold at most as much as is then left free, and a quarter is kept for those
 that hold little. So whatever one caller does, such as opening streams and never reading them, there is room for the next, and so there
 is when dozens of addresses are one caller's.
 

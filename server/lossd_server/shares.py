@@ -2,8 +2,8 @@
 """How holders share what there is a fixed total of, connections or bytes, so that there is always some left for the next one.
 
 A holder may have at most as much as is then left free: half of the total if it is alone, a third if another has as much. Alone that
-is no protection from many holders, of whom each takes half of what the last one left: so an eighth of the total is kept for holders
-that have little, at most a 1,024th, and only more than a hundred of them take that.
+is no protection from many holders, of whom each takes half of what the last one left: so a quarter of the total is kept for holders
+that have little, at most a 256th, and only more than sixty of them take that.
 """
 
 from collections.abc import Hashable
@@ -11,9 +11,9 @@ from collections.abc import Hashable
 
 def fits(total: int, held: int, free: int) -> bool:
     """Whether a holder may have `held`, which leaves `free` of the total."""
-    if held <= free >= total >> 3:
+    if held <= free >= total >> 2:
         return True
-    return free >= 0 and held <= max(1, total >> 10)
+    return free >= 0 and held <= max(1, total >> 8)
 
 
 class Shares:

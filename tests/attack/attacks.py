@@ -12,7 +12,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from . import costly, flooding, holds, odd, slow_readers
+from . import connections, costly, flooding, holds, odd, slow_readers
 from .attack import Attack, Outcome
 
 # Defects of the list that the attacks of others were written for.
@@ -28,7 +28,7 @@ _ITEMS = {
 }
 _HOLDS = [Attack((hold.__doc__ or "").split(". ")[0].rstrip(".").split(": no")[0], _ITEMS[hold.__name__], hold) for hold in holds.HOLDS]
 
-_ALL = (*costly.ATTACKS, *slow_readers.ATTACKS, *odd.ATTACKS, *flooding.ATTACKS, *_HOLDS)
+_ALL = (*costly.ATTACKS, *slow_readers.ATTACKS, *odd.ATTACKS, *connections.ATTACKS, *flooding.ATTACKS, *_HOLDS)
 ATTACKS: dict[str, Attack] = {attack.name: attack for attack in _ALL}
 
 

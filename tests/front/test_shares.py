@@ -201,10 +201,10 @@ def test_callers_take_turns_whoever_came_first(file: str, monkeypatch: pytest.Mo
 # ---- room
 
 
-def test_a_caller_may_hold_as_much_as_it_leaves_free() -> None:
-    admission = Admission(100 * OVERHEAD_BYTES)
+def test_a_caller_may_hold_as_much_as_it_leaves_free_and_a_little_of_the_last_quarter() -> None:
+    admission = Admission(1000 * OVERHEAD_BYTES)
     holds = {name: [] for name in "xyz"}
-    for name, count in (("x", 50), ("y", 25), ("z", 12)):
+    for name, count in (("x", 500), ("y", 250), ("z", 3)):
         for _ in range(count):
             holds[name].append(admission.admit(0, name))
         with pytest.raises(InFlightFull, match="from this caller"):
@@ -213,12 +213,12 @@ def test_a_caller_may_hold_as_much_as_it_leaves_free() -> None:
             holds[name][0].grow(OVERHEAD_BYTES)
     for hold in holds["x"]:
         hold.release()
-    for _ in range(50):  # of y and z are 37; 26 more of z leave 37
+    for _ in range(500):  # y has 250, and 375 of z leave 375
         try:
             holds["z"].append(admission.admit(0, "z"))
         except InFlightFull:
             break
-    assert len(holds["z"]) == 37
+    assert len(holds["z"]) == 375
     for name in "yz":
         for hold in holds[name]:
             hold.release()
