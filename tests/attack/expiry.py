@@ -5,13 +5,14 @@ Nothing in the server knows of it: the queue's entrance notes each call's deadli
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 from unittest import mock
 
 from lossd_server.call import Call
 from lossd_server.compute.device import Device
 from lossd_server.queue.dispatcher import Dispatcher
+from lossd_server.queue.submission import Entry
 
 # Between the queue's look at the clock and ours other calls of the same message are queued, or the process waits for a core.
 TOLERANCE_SECONDS = 0.05
@@ -36,21 +37,11 @@ class Expiry:
                 self._deadlines[id(call)] = (call, deadline)
             return compute_now(dispatcher, call, deadline)
 
-        def watched_submit(
-            dispatcher: Dispatcher,
-            submission: Any,
-            calls: Any,
-            *,
-            deadline: float | None = None,
-            deadlines: Mapping[int, float] = {},
-            caller: str = "",
-        ) -> None:
-            known = list(calls)
-            for index, call in known:
-                mine = deadlines.get(index, deadline)
-                if mine is not None:
-                    self._deadlines[id(call)] = (call, mine)  # the call is kept, so that its id is no other's
-            submit(dispatcher, submission, known, deadline=deadline, deadlines=deadlines, caller=caller)
+        def watched_submit(dispatcher: Dispatcher, submission: Any, entries: Sequence[Entry]) -> None:
+            for entry in entries:
+                if entry.deadline is not None:
+                    self._deadlines[id(entry.call)] = (entry.call, entry.deadline)  # the call is kept, so that its id is no other's
+            submit(dispatcher, submission, entries)
             if len(self._deadlines) > 10_000:  # mostly calls that are answered
                 soon = self._clock() - 10
                 self._deadlines = {key: (call, mine) for key, (call, mine) in self._deadlines.items() if mine > soon}

@@ -161,11 +161,20 @@ class InProcess:
     async def _stream(self, evaluation: EvaluationService, message: bytes, sent: Any, deadline: float | None) -> None:
         outcomes: dict[int, Any] = {}
 
-        async def write(response: bytes) -> None:
-            for one in evaluation_pb2.ScoreStreamResponse.FromString(response).outcomes:
-                outcomes[one.id] = one.outcome
+        class Output:
+            """A client that takes everything at once."""
 
-        await evaluation.score_stream(_reader([message]), write, deadline=deadline)
+            full = False
+            on_drained = staticmethod(lambda: None)
+
+            def send(self, response: bytes) -> None:
+                for one in evaluation_pb2.ScoreStreamResponse.FromString(response).outcomes:
+                    outcomes[one.id] = one.outcome
+
+            async def write(self, response: bytes) -> None:
+                self.send(response)
+
+        await evaluation.score_stream(_reader([message]), Output(), deadline=deadline)  # type: ignore[arg-type]
         if sent:
             self._answers("ScoreStreamRequest", sent, outcomes)
 
