@@ -147,6 +147,7 @@ class Server:
         await self._listener.stop(refuse_new, settings.drain_seconds)
         self._dispatcher.abandon(shutting_down)
         await self._health.stop()
+        self._service.close()
         self._device.close()
         if self._admin is not None:
             self._admin.close()

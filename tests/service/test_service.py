@@ -209,3 +209,19 @@ def test_a_draining_service_takes_nothing_new() -> None:
             await house.score("mse_loss", input=ONES, target=ONES)
 
     run(story)
+
+
+def test_large_requests_are_read_beside_the_event_loop_and_answered_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(house: House) -> None:
+        small = await house.score("cross_entropy", input=ONES, target=[0, 1, 2, 0])
+        monkeypatch.setattr("lossd_server.service.scoring._LARGE_BYTES", 0)
+        large = await house.score("cross_entropy", input=ONES, target=[0, 1, 2, 0])
+        assert (large.value, large.statistics) == (small.value, small.statistics)
+        with pytest.raises(errors.TargetOutOfRange, match="class_indices"):
+            await house.score("cross_entropy", input=ONES, target=[0, 1, 2, 3])
+        waiting = asyncio.create_task(house.score("cross_entropy", input=ONES, target=[0, 1, 2, 0]))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    run(story)

@@ -14,7 +14,7 @@ from lossd_server.losses.tensor import Encoded, Unpacked, decode_tensor
 from lossd_server.requests import bounds, protobuf, skeleton
 
 # Of a list of messages in a request. Each costs far more to read than its two bytes to send.
-_MAX_GROUPS: Final = 1024
+_MAX_GROUPS: Final = 128
 
 # Larger requests are not handed to the parser, which would copy them, but for what is left without their payloads.
 IN_ONE_PIECE_ABOVE_BYTES: Final = 4 << 20

@@ -7,9 +7,12 @@ Every failure is a CallError.
 
 import asyncio
 from collections.abc import Callable, Generator, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from lossd.v1 import loss_service_pb2
 from lossd_server.admission import Admission, Hold
+from lossd_server.call import Call
 from lossd_server.errors import CallError, RequestTooLarge
 from lossd_server.log import unexpected
 from lossd_server.losses.spec import LossSpec
@@ -33,6 +36,9 @@ _WINDOW_AS_ONE = 1024  # of requests that are read and computed as one
 # Requests of one message that are looked through at a time for those that can be read as one.
 _TOGETHER = 2048
 
+# Larger requests are read on a thread of their own: to look at the values of 8 MiB may take longer than a slice, of 64 MiB 130 ms.
+_LARGE_BYTES = 8 << 20
+
 # Unary requests of one caller that are scored with those of others which arrived in the same turn. Further ones take turns.
 _WITH_OTHERS = 64
 
@@ -52,6 +58,8 @@ class Service:
         self._dispatcher = dispatcher
         self.admission = admission
         self._reader = Reader(limits)
+        self._large_reader = Reader(limits)  # for the thread: a reader belongs to one
+        self._large_requests = ThreadPoolExecutor(1, "lossd-reader")
         self.max_request_bytes = max_request_bytes
         self._info = info
 
@@ -97,6 +105,10 @@ class Service:
         """From now on every call is answered ShuttingDown; those accepted before are completed."""
         self.admission.draining = True
 
+    def close(self) -> None:
+        """Ends the thread that reads large requests."""
+        self._large_requests.shutdown(wait=False, cancel_futures=True)
+
     @property
     def draining(self) -> bool:
         """Whether `drain` was called."""
@@ -134,7 +146,9 @@ class Service:
             keys: set[Hashable] = set()
             read = 0
             while read < min(some, len(left)) and len(keys) < _MAX_KEYS:
-                entry = self._read(requests, left[read])
+                index = left[read]
+                is_large = len(requests.messages[index]) > _LARGE_BYTES
+                entry = (yield from self._read_beside(requests, index)) if is_large else self._read(requests, index)
                 if entry is not None:
                     entries.append(entry)
                     keys.add(entry.call.key)
@@ -176,13 +190,12 @@ class Service:
             requests.resume_at(window // 2, lambda: self._dispatcher.slices.resume(requests.work, requests.caller))
             yield PARKED
 
-    def _read(self, requests: Requests, index: int) -> Entry | None:
-        """The call of a request, to be computed; None when the request was answered with an error."""
+    def _read(self, requests: Requests, index: int, done: "Future[Call] | None" = None) -> Entry | None:
+        """The call of a request, to be computed; None when the request was answered with an error. `done`: it was read already."""
         message, requests.messages[index] = requests.messages[index], b""
         try:
             deadline, caller = requests.terms(index)
-            spec = requests.spec
-            call = self._reader.read_call(message, caller) if spec is None else self._reader.read(spec, message)
+            call = _call(self._reader, requests.spec, message, caller) if done is None else done.result()
             requests.accept((index,), call)
             if call.answer_bytes:
                 requests.make_room(index, call.answer_bytes)
@@ -194,6 +207,20 @@ class Service:
             return Entry(index, call, deadline, caller)
         return None
 
+    def _read_beside(self, requests: Requests, index: int) -> Generator[str | None, None, Entry | None]:
+        """As `_read`, on another thread, while the event loop serves others: numpy looks at large tensors without holding the GIL."""
+        message, requests.messages[index] = requests.messages[index], b""
+        loop = asyncio.get_running_loop()
+
+        def resume(_: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._dispatcher.slices.resume, requests.work, requests.caller)
+
+        done = self._large_requests.submit(_call, self._large_reader, requests.spec, message, requests.caller)
+        done.add_done_callback(resume)
+        yield PARKED
+        return self._read(requests, index, done)
+
     def _compute_or_queue(self, requests: Requests, entries: list[Entry]) -> None:
         if len(entries) == 1:
             (entry,) = entries
@@ -203,6 +230,10 @@ class Service:
                 return
         if entries:
             requests.submit(entries)
+
+
+def _call(reader: Reader, spec: LossSpec | None, message: Encoded, caller: str) -> Call:
+    return reader.read_call(message, caller) if spec is None else reader.read(spec, message)
 
 
 class _Awaited:
