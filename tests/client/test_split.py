@@ -5,6 +5,7 @@ import asyncio
 import dataclasses
 import inspect
 import itertools
+import time
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from lossd._losses import LossMethods
 from lossd.v1 import loss_service_pb2
 from samples import SAMPLES, LossSamples, Sizes
 from samples.record import normal, rng
+from support.fake_server import fake_server, score_of
 
 SIZES = Sizes(batch=st.integers(2, 6), width=st.integers(1, 5), inner=st.sampled_from([(), (1,), (3,)]))
 
@@ -177,6 +179,70 @@ def test_what_cannot_be_split_says_why(address: str, call: Any, why: str | None)
         with pytest.raises(lossd.TooLargeError, match=why) as caught:
             call(small)
         assert caught.value.reason == "REQUEST_TOO_LARGE"
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods of all RPCs that blocking clients make."""
+    methods: list[str] = []
+    unary = lossd.Client._unary
+
+    async def counted(self: lossd.Client, method: str, message: bytes, timeout: float | None) -> bytes:
+        methods.append(method)
+        return await unary(self, method, message, timeout)
+
+    monkeypatch.setattr(lossd.Client, "_unary", counted)
+    return methods
+
+
+def test_what_goes_with_every_part_above_the_servers_limit_is_one_refusal(sent: list[str]) -> None:
+    input, weight, target = np.zeros((64, 64), "f4"), np.zeros((800, 64), "f4"), np.zeros(64, int)
+    with (
+        lossd.testing.server(max_request_bytes=100_000) as address,
+        lossd.Client(address) as client,
+        pytest.raises(lossd.TooLargeError, match=r"linear_weight of about 20\d{4} bytes must go with every part"),
+    ):
+        client.linear_cross_entropy(input, weight, target)
+    assert len(sent) <= 2
+
+
+def test_what_goes_with_every_part_above_another_limit_of_the_server_is_told_from_two_refusals(sent: list[str]) -> None:
+    input, weight, target = np.zeros((64, 64), "f8"), np.zeros((800, 64), "f4"), np.zeros(64, int)
+    with (
+        lossd.testing.server(max_workspace_bytes=100_000) as address,
+        lossd.Client(address) as client,
+        pytest.raises(lossd.TooLargeError, match="what goes with every part is above the limit by itself"),
+    ):
+        client.linear_cross_entropy(input, weight, target)
+    assert len(sent) <= 3
+
+
+@pytest.mark.parametrize(
+    ("limits", "reduction", "parts"),
+    [
+        ({"max_request_bytes": 9_000}, "mean", 6),
+        ({"max_response_bytes": 500}, "none", 8),
+        ({"max_workspace_bytes": 30_000}, "mean", 6),
+        ({"max_operations": 1_500}, "sum", 7),
+    ],
+    ids=str,
+)
+def test_a_call_makes_few_more_rpcs_than_it_has_parts(sent: list[str], limits: dict[str, int], reduction: str, parts: int) -> None:
+    logits, labels = _rows(1000)
+    with lossd.testing.server(**limits) as address, lossd.Client(address) as client:
+        client.cross_entropy(logits, labels, reduction=reduction)
+    assert parts <= len(sent) <= 2 * parts
+
+
+def test_parts_share_the_deadline_of_their_call() -> None:
+    def slow(message: Any) -> Any:
+        time.sleep(0.1)
+        return score_of(message)
+
+    with fake_server() as fake, lossd.Client(fake.address, max_message_bytes=1_000) as client:
+        fake.on_unary = slow
+        with pytest.raises(lossd.DeadlineError):
+            client.mse_loss(np.zeros(20_000, "f4"), np.zeros(20_000, "f4"), timeout=0.5)
 
 
 def test_splitting_can_be_switched_off(address: str) -> None:

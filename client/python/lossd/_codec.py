@@ -7,6 +7,7 @@ elements one by one, except for nested sequences.
 
 import sys
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 import numpy as np
@@ -47,6 +48,18 @@ _TYPED: Final = {
     "int64_values": "Int64Values",
     "bool_values": "BoolValues",
 }
+
+
+class Unset(Enum):
+    """The default of arguments that fall back to the client's."""
+
+    UNSET = "the client's"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+UNSET: Final = Unset.UNSET
 
 
 class CallOptions(TypedDict, total=False):

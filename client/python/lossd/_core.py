@@ -5,6 +5,7 @@ Everything is a coroutine over five primitives, which are all that the two clien
 never suspend, so that `run` completes a coroutine over them in one step, without an event loop.
 """
 
+import math
 import os
 import time
 import warnings
@@ -15,7 +16,7 @@ from typing import Any, Final, TypeVar
 from lossd import _calls, _codec, _split, twins
 from lossd._calls import Encoded
 from lossd._channel import MAX_MESSAGE_BYTES
-from lossd._codec import LossResult, Request
+from lossd._codec import UNSET, LossResult, Request, Unset
 from lossd._errors import DeadlineError, ErrorDetails, LossdError, OverloadedError, TooLargeError
 from lossd._losses import LossMethods
 from lossd._losses._base import ArrayT, FloatT, ResultT
@@ -86,8 +87,10 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
 
     # One call.
 
-    async def _score(self, request: Request, return_statistics: bool) -> Any:
-        deadline = self._deadline(request.options.get("timeout", self._timeout))
+    async def _score(self, request: Request, return_statistics: bool, deadline: float | Unset | None = UNSET) -> Any:
+        """The answer to a call, merged from those of its parts if it is too large. Without `deadline`, that of its options."""
+        if deadline is UNSET:
+            deadline = self._deadline(request.options.get("timeout", self._timeout))
         if request.nbytes > self._limit:
             refused = _split.too_large(request, self._limit)
         else:
@@ -113,18 +116,38 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
         return _LossResponse.FromString(await self._unary(f"/{SERVICE}/{call.rpc}", call.message, left))
 
     async def _score_parts(self, request: Request, deadline: float | None, refused: TooLargeError) -> LossResult:
-        """The result merged from the parts of a request that is too large. Raises `refused` where that is switched off."""
-        asked_for = _split.parts_asked_for(refused)
-        if not self._split or asked_for is None:
+        """The result merged from the parts of a request that is too large. Raises TooLargeError if splitting is off, or cannot help."""
+        if not self._split:
             raise refused
-        if request.nbytes <= self._limit and "limit_bytes" not in refused.metadata:  # refused by gRPC: ask for the reason
+        await self._learn_limit(request, refused, deadline)
+        if request.nbytes > self._limit:
+            parts = _split.cut(request, _split.parts_needed(request, self._limit))
+            return _split.merge(request, await self._all([partial(self._score, part, True, deadline) for part in parts]))
+        # Only the server can measure its other limits. One part goes ahead until the server takes it, and the rest is cut alike.
+        total = rows = _split.count_rows(request)
+        first, rest = request, []
+        refusals: list[_split.Refusal] = []
+        while True:
+            refusals.append(_split.refusal(rows, refused))
+            if rows == 1:
+                ahead = await self._score_parts(first, deadline, refused)  # along its next extent
+                break
+            count = math.ceil(total / _split.rows_that_fit(request, refusals))
+            first, *rest = _split.cut(request, count)
+            rows = total // count
+            try:
+                ahead = _codec.result(await self._respond(Encoded(first.rpc, first.encode()), deadline))
+                break
+            except TooLargeError as error:
+                refused = error
+        return _split.merge(request, [ahead, *await self._all([partial(self._score, part, True, deadline) for part in rest])])
+
+    async def _learn_limit(self, request: Request, refused: TooLargeError, deadline: float | None) -> None:
+        """Takes over the server's limit on the bytes of a request, if that is why it was refused."""
+        if refused.reason == "REQUEST_TOO_LARGE" and refused.limit_bytes is not None:
+            self._limit = min(self._limit, refused.limit_bytes)
+        elif request.nbytes <= self._limit and not refused.reason:  # gRPC refused it, and does not say why
             self._limit = min(self._limit, (await self._server_info(remaining(deadline))).max_request_bytes)
-        parts = asked_for if request.nbytes <= self._limit else _split.parts_needed(request, self._limit)
-        requests = _split.cut(request, max(2, parts))
-        for part in requests:
-            part.options = {**part.options, "timeout": remaining(deadline)}
-        results: list[LossResult] = await self._all([partial(self._score, part, True) for part in requests])
-        return _split.merge(request, results)
 
     # Many calls.
 
@@ -139,8 +162,7 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
 
         async def alone(index: int, request: Request) -> None:
             try:
-                request.options = {**request.options, "timeout": remaining(deadline)}
-                outcomes[index] = await self._score(request, True)
+                outcomes[index] = await self._score(request, True, deadline)
             except LossdError as error:
                 outcomes[index] = error
 

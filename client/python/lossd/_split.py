@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossd._codec import Execution, LossResult, Request, Values
-from lossd._errors import ErrorDetails, FieldViolation, InvalidArgumentError, LossdError, TooLargeError
+from lossd._errors import ErrorDetails, FieldViolation, InvalidArgumentError, TooLargeError
 from lossd.statistics import Totals
 
 
@@ -92,17 +92,57 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 
-def parts_needed(request: Request, limit: int) -> int:
-    """Into how many parts a request above `limit` bytes must be cut. Raises TooLargeError where that is in vain.
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A server refused a request of so many rows: by its measure it takes `actual`, and `limit` is allowed; NaN if it did not say."""
 
-    Parts may still be too large, where rows are of unequal length or one row is too large by itself: cut them again.
+    rows: int
+    limit: float
+    actual: float
+    error: TooLargeError
+
+
+def refusal(rows: int, error: TooLargeError) -> Refusal:
+    """What the error says about a request of so many rows. Raises the error if cutting the request cannot help."""
+    for name, limit in error.metadata.items():
+        if name.startswith("limit_"):
+            return Refusal(rows, float(limit), float(error.metadata.get(f"actual_{name.removeprefix('limit_')}", "nan")), error)
+    if "larger than max" not in error.message:
+        raise error
+    return Refusal(rows, math.nan, math.nan, error)  # gRPC itself refused the request or the answer, and says no more than this
+
+
+def rows_that_fit(request: Request, refusals: Sequence[Refusal]) -> int:
+    """How many rows a part of the request may have, one at least, from refusals of ever fewer of its rows.
+
+    What a request takes grows by the same amount with every row, on top of what goes with every part: one refusal bounds the
+    rows, and two tell both amounts. Raises TooLargeError if what goes with every part is above the limit by itself.
+    """
+    last = refusals[-1]
+    rows = last.rows * last.limit / last.actual if last.actual else math.nan
+    if len(refusals) > 1 and refusals[-2].limit == last.limit:
+        before = refusals[-2]
+        a_row = (before.actual - last.actual) / (before.rows - last.rows)
+        every_part = last.actual - a_row * last.rows
+        if a_row <= 0 or every_part >= last.limit:
+            raise uncuttable(request, f"what goes with every part is above the limit by itself. {last.error.message}")
+        rows = (last.limit - every_part) / a_row
+    return max(1, int(rows) if rows < last.rows else last.rows // 2)
+
+
+def parts_needed(request: Request, limit: int) -> int:
+    """Into how many parts a request above `limit` bytes must be cut. Raises TooLargeError if that is in vain.
+
+    Parts may still be too large, if rows are of unequal length or one row is too large by itself: cut them again.
     """
     _, rows = _batch(request)
     rest = {name: request.fields[name] for name in shared_fields(request)}
     whole = dataclasses.replace(request, fields=rest).nbytes
     room = limit - whole - 128 * len(request.fields)
     if room <= 0:
-        raise _uncuttable(request, f"{', '.join(rest)} must go with every part, and {limit} bytes are allowed")
+        sizes = {name: dataclasses.replace(request, fields={name: value}).nbytes for name, value in rest.items()}
+        name = max(sizes, key=sizes.__getitem__)
+        raise uncuttable(request, f"{name} of about {sizes[name]} bytes must go with every part, and {limit} bytes are allowed")
     rows_a_part = room * rows // (request.nbytes - whole)
     return math.ceil(rows / max(1, rows_a_part))
 
@@ -128,10 +168,15 @@ def select(request: Request, selections: Iterable[slice | NDArray[np.intp]]) -> 
         yield dataclasses.replace(request, fields={name: select(selection) for name, select in selectors.items()})
 
 
+def count_rows(request: Request) -> int:
+    """How many rows the batch has along which the request is cut. Raises TooLargeError if it cannot be cut."""
+    return _batch(request)[1]
+
+
 def rows_of(request: Request) -> int | None:
-    """How many rows the batch has along which the request is cut; None where it cannot be."""
+    """`count_rows`, or None if the request cannot be cut."""
     try:
-        return _batch(request)[1]
+        return count_rows(request)
     except TooLargeError:
         return None
 
@@ -183,14 +228,10 @@ def too_large(request: Request, limit: int) -> TooLargeError:
     return TooLargeError(ErrorDetails("RESOURCE_EXHAUSTED", message, "REQUEST_TOO_LARGE", metadata=metadata))
 
 
-def parts_asked_for(error: LossdError) -> int | None:
-    """Into how many parts a server that refused a request as too large would have it cut; None where that is not why."""
-    for name, limit in error.metadata.items():
-        if name.startswith("limit_"):
-            actual = float(error.metadata.get(f"actual_{name.removeprefix('limit_')}", 0))
-            return max(2, math.ceil(actual / max(1.0, float(limit))))
-    # gRPC itself refused the request or the answer, and says no more than this.
-    return 2 if "larger than max" in error.message else None
+def uncuttable(request: Request, why: str) -> TooLargeError:
+    """The error for a request that is too large, and stays so however it is cut."""
+    message = f"the {request.rpc} request is too large, and it cannot be split: {why}"
+    return TooLargeError(ErrorDetails("RESOURCE_EXHAUSTED", message, "REQUEST_TOO_LARGE"))
 
 
 # Implementation details follow.
@@ -206,12 +247,7 @@ def _batch(request: Request) -> tuple[int, int]:
         if extent > 1:
             return axis, extent
     why = "it is a single row" if batch else f"{rule.lead} of shape {list(shape)} has no batch dimension"
-    raise _uncuttable(request, why)
-
-
-def _uncuttable(request: Request, why: str) -> TooLargeError:
-    message = f"the {request.rpc} request is too large, and it cannot be split: {why}"
-    return TooLargeError(ErrorDetails("RESOURCE_EXHAUSTED", message, "REQUEST_TOO_LARGE"))
+    raise uncuttable(request, why)
 
 
 def _axis_of(request: Request, name: str, axis: int) -> int | None:
