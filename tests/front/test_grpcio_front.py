@@ -77,10 +77,14 @@ def test_a_caller_that_leaves_takes_its_call_out_of_the_queue(transport: str, mo
         await until(lambda: home.dispatcher.queued_calls == 0)
         gate.open()
         assert (await first).response.value == 4.0
-        count = home.server.metrics_registry.get_sample_value
         labels = {"grpc_type": "unary", "grpc_service": "lossd.v1.LossService", "grpc_method": "MseLoss"}
-        for code in ("OK", "CANCELLED", "DEADLINE_EXCEEDED"):
-            await until(lambda code=code: count("grpc_server_handled_total", {**labels, "grpc_code": code}) == 1)
+
+        def handled(*codes: str) -> float:
+            value = home.server.metrics_registry.get_sample_value
+            return sum([value("grpc_server_handled_total", {**labels, "grpc_code": code}) or 0.0 for code in codes])
+
+        # The client resets a call whose deadline passes: either side may be the first to notice.
+        await until(lambda: handled("OK") == 1 and handled("CANCELLED", "DEADLINE_EXCEEDED") == 2)
 
     run(story, transport=transport)
 
@@ -115,7 +119,9 @@ def test_a_drain_answers_what_was_accepted_and_refuses_the_rest(transport: str, 
             await until(lambda: server._service.draining)
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await home.losses.MseLoss(square(3).mse_loss)
-            assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+            # grpcio cancels what it has received and not handed over when the server stops.
+            refused = {grpc.StatusCode.UNAVAILABLE} | ({grpc.StatusCode.CANCELLED} if transport == "grpcio" else set())
+            assert raised.value.code() in refused
             gate.open()
             assert (await accepted).response.value == 4.0
             await stopping

@@ -72,7 +72,8 @@ class GrpcioListener:
     async def stop(self, refuse_new: Callable[[], None], seconds: float) -> None:
         """Takes no further connections and requests, and answers what was accepted within so many seconds.
 
-        `refuse_new` has streams of calls end when what they accepted is answered.
+        `refuse_new` has streams of calls end when what they accepted is answered. Calls that grpcio has received, and not yet handed
+        over when the stop begins, it ends as CANCELLED.
         """
         stopping = asyncio.create_task(self._server.stop(seconds))
         await asyncio.sleep(0)  # it tells clients before the first call is refused
