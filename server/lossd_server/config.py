@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     tokens_file: str = Field(
         "", description="File of lines NAME SHA256_HEX, from `lossd token`. Callers then need one of these bearer tokens."
     )
+    admin_insecure: bool = Field(
+        False, description="Allow --admin-listen to be reachable from other machines; it has neither TLS nor authentication."
+    )
     insecure: bool = Field(False, description="Allow an address that other machines can reach without TLS.")
     device: str = Field("auto", description="auto, cpu or cuda:N. auto is the first CUDA device if there is one, otherwise the CPU.")
     intra_op_threads: int = Field(
@@ -67,6 +70,15 @@ class Settings(BaseSettings):
     )
     max_connections: int = Field(
         1024, ge=1, description="Maximum number of connections, of one host half; further ones are closed at once."
+    )
+    max_connection_age_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="Connections older than this, give or take a tenth, are asked to end, so that clients connect anew and load spreads; "
+        "0: never.",
+    )
+    max_connection_age_grace_seconds: float = Field(
+        0.0, ge=0, description="Time for the calls of such a connection to complete before it is closed; 0: as long as they take."
     )
     stuck_batch_seconds: float = Field(
         60.0, gt=0, description="A batch that takes longer than this, and more than 20 times its estimate, is abandoned with its device."
@@ -117,6 +129,8 @@ class Settings(BaseSettings):
             raise ValueError("tls_client_ca_file is for TLS: set tls_cert_file and tls_key_file too")
         if not (self.tls_cert_file or self.insecure or sockets.is_loopback(self.listen)):
             raise ValueError(f"other machines can reach {self.listen}: set tls_cert_file and tls_key_file, or insecure for no TLS")
+        if self.admin_listen and not (self.admin_insecure or self.insecure or sockets.is_loopback(self.admin_listen)):
+            raise ValueError(f"other machines can reach {self.admin_listen}, which has no TLS: set admin_insecure to allow it")
         return self
 
     @classmethod

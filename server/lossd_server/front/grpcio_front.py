@@ -289,7 +289,12 @@ async def _abort(context: Any, error: CallError) -> NoReturn:
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
     """Listener's limits, in grpcio's names."""
+    ages = {
+        "grpc.max_connection_age_ms": settings.max_connection_age_seconds,
+        "grpc.max_connection_age_grace_ms": settings.max_connection_age_grace_seconds,
+    }
     return [
+        *[(name, int(1000 * seconds)) for name, seconds in ages.items() if seconds],
         ("grpc.max_receive_message_length", settings.max_request_bytes),
         ("grpc.max_send_message_length", -1),  # the service bounds its answers
         ("grpc.max_metadata_size", MAX_LIST_BYTES),

@@ -42,6 +42,8 @@ class Listener:
             KEEPALIVE_TIMEOUT_SECONDS,
             MIN_PING_INTERVAL_SECONDS,
             _MAX_PING_STRIKES,
+            settings.max_connection_age_seconds,
+            settings.max_connection_age_grace_seconds,
         )
         self._front = front
         self._hub = Connections(limits, read_request_headers, front.open_stream)

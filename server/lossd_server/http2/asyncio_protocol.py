@@ -2,6 +2,7 @@
 """A connection on an asyncio transport, and the clocks that guard it: silent, vanished and importunate clients are disconnected."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ class ConnectionLimits:
     keepalive_timeout_seconds: float  # to answer
     min_ping_interval_seconds: float
     max_ping_strikes: int
+    max_age_seconds: float = 0.0  # after which a connection is asked to end, give or take a tenth; 0: never
+    max_age_grace_seconds: float = 0.0  # for its streams to end after that; 0: as long as they take
 
 
 _READ_BYTES: Final = 256 << 10
@@ -95,6 +98,8 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self._transport: Any = None
         self._flushing = True  # once the connection is made
         self._accepted_at = self._heard_at = time.monotonic()
+        self._retires_at = self._accepted_at + hub.limits.max_age_seconds * random.uniform(0.9, 1.1)  # not all at once
+        self._retires = False
         self._asked_at: float | None = None
         self._pinged_at = 0.0
         self._strikes = 0
@@ -184,6 +189,8 @@ class ServerProtocol(asyncio.BufferedProtocol):
         elif now - self._heard_at >= limits.keepalive_seconds:
             self._asked_at = now
             self.connection.ping()
+        if limits.max_age_seconds and now >= self._retires_at:
+            self._retire(now)
         for stream in list(self.connection.streams.values()):
             if stream.receiver is not None:
                 stream.receiver.tick(now)
@@ -202,7 +209,10 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self.flush()
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._half_closed = True
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # the peer has reset the connection, of which the transport has not heard yet
+                self.abort()
 
     def close(self) -> None:
         """Ends the connection when everything that was sent on it has gone."""
@@ -214,6 +224,19 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self._transport.abort()
 
     # Implementation details follow.
+
+    def _retire(self, now: float) -> None:
+        """GOAWAY in two steps, as at a drain; then the end, once there are no streams or the grace is over."""
+        limits = self._hub.limits
+        patience_seconds = limits.keepalive_timeout_seconds if self._ended else limits.max_age_grace_seconds
+        if not self._retires:
+            self._retires, self._retires_at = True, now
+            self.connection.drain()
+        elif self.connection.closing and not self.connection.streams and not self._ended:
+            self._retires_at = now
+            self.half_close()
+        elif patience_seconds and now >= self._retires_at + patience_seconds:
+            self.abort()
 
     def _receive(self, data: memoryview | None) -> None:
         """Takes in what came, or goes on with it, for a slice at most: then this connection waits until the others have had their turn."""

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Old connections are asked to end, so that clients connect anew: what is under way on them completes, for as long as the grace lasts."""
+
+import asyncio
+from contextlib import suppress
+
+import grpc
+import pytest
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame
+
+import lossd
+from lossd_server.http2.frames import MAX_WINDOW
+from support.harness import House, Session, run, square, until
+from support.raw_connection import wire
+
+INFO = "/lossd.v1.LossService/GetServerInfo"
+# Many times the ages below.
+PATIENCE = 20.0
+
+
+def test_an_old_connection_hears_goaway_its_streams_complete_and_then_it_ends() -> None:
+    async def story(home: House) -> None:
+        async with asyncio.timeout(PATIENCE), wire(home) as client:
+            client.open(1, INFO)
+            assert (await client.next(GoAwayFrame)).last_stream_id == MAX_WINDOW
+            ping = await client.next(PingFrame)
+            client.send(PingFrame(0, ping.opaque_data, flags=["ACK"]))
+            assert (await client.next(GoAwayFrame)).last_stream_id == 1
+            client.send(DataFrame(1, bytes(5), flags=["END_STREAM"]))
+            assert (await client.next(HeadersFrame)).stream_id == 1
+            await client.end()
+        async with asyncio.timeout(PATIENCE):
+            await until(lambda: not home.server._listener._hub.links)
+
+    run(story, max_connection_age_seconds=0.2)
+
+
+@pytest.mark.parametrize("answers_ping", [False, True])
+def test_after_the_grace_the_connection_is_closed_whatever_is_on_it(answers_ping: bool) -> None:
+    async def story(home: House) -> None:
+        async with asyncio.timeout(PATIENCE), wire(home) as client:
+            client.open(1)
+            ping = await client.next(PingFrame)
+            if answers_ping:
+                client.send(PingFrame(0, ping.opaque_data, flags=["ACK"]))
+            with suppress(ConnectionError):
+                await client.end()
+
+    run(story, max_connection_age_seconds=0.2, max_connection_age_grace_seconds=0.5)
+
+
+@pytest.mark.slow
+def test_clients_do_not_notice() -> None:
+    async def story(home: House) -> None:
+        before: set[object] = set()
+        async with lossd.AsyncClient(home.server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as client:
+            for _ in range(300):
+                assert await client.mse_loss([3.0], [1.0]) == 4.0
+                before |= home.server._listener._hub.links
+                await asyncio.sleep(0.01)
+        assert len(before) > 1
+
+    run(story, max_connection_age_seconds=0.5)
+
+
+def test_a_stream_goes_on_without_a_grace() -> None:
+    async def story(home: House) -> None:
+        stream = Session(home.stub.ScoreStream())
+        for number in range(20):
+            await stream.send((number, square(2)))
+            assert (await stream.next())[0] == number
+            await asyncio.sleep(0.1)
+        await stream.end()
+        assert await stream.rpc.code() == grpc.StatusCode.OK
+
+    run(story, max_connection_age_seconds=0.3)
