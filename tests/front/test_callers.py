@@ -307,9 +307,11 @@ def test_the_command_line_sends_a_token(file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", [3.0])
     with testing.server(tokens_file=str(file)) as address:
         arguments = ["score", "mse_loss", f"--input={tmp_path / 'a.npy'}", f"--target={tmp_path / 'a.npy'}", f"--address={address}"]
-        assert CliRunner().invoke(cli, [*arguments, "--token", ALICE]).output == "0.0\n"
+        (tmp_path / "token").write_text(f"{ALICE}\n")
+        assert CliRunner().invoke(cli, [*arguments, "--token-file", str(tmp_path / "token")]).output == "0.0\n"
         assert CliRunner().invoke(cli, arguments, env={"LOSSD_TOKEN": BOB}).output == "0.0\n"
-        refused = CliRunner().invoke(cli, [*arguments, "--token", STRANGER])
+        refused = CliRunner().invoke(cli, arguments, env={"LOSSD_TOKEN": STRANGER})
         assert refused.exit_code == 1
         assert refused.output.startswith("Error: the bearer token is not known [TOKEN_INVALID]")
+        assert CliRunner().invoke(cli, [*arguments, "--token", ALICE]).exit_code == 2  # other users can read a command line
         assert CliRunner().invoke(cli, ["health", address]).exit_code == 0

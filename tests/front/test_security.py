@@ -250,3 +250,13 @@ def test_half_of_tls_is_refused(wrong: dict[str, str], message: str) -> None:
 def test_tls_on_an_address_that_others_can_reach(files: Path) -> None:
     with testing.server(**tls(files, listen="0.0.0.0:0")) as address:
         assert score(f"127.0.0.1:{address.rpartition(':')[2]}", trusting(CA)) == 4.0
+
+
+def test_an_admin_port_that_others_can_reach_needs_consent(files: Path) -> None:
+    for admin_listen in ("0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464"):
+        for more in ({}, tls(files)):
+            with pytest.raises(ValidationError, match="set admin_insecure"):
+                Settings(admin_listen=admin_listen, **more)
+        assert Settings(admin_listen=admin_listen, admin_insecure=True).admin_listen == admin_listen
+        assert Settings(admin_listen=admin_listen, insecure=True).admin_listen == admin_listen
+    assert Settings(admin_listen="").admin_listen == ""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `pip install` brings, and what importing it costs."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import lossd
+from lossd_server.config import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,3 +113,14 @@ def test_the_image_has_the_torch_that_the_package_asks_for() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (torch,) = [requirement for requirement in extras["server"] if requirement.startswith("torch")]
     assert f'"{torch}"' in (ROOT / "deploy" / "Dockerfile").read_text()
+
+
+def test_compose_bounds_its_containers_and_sets_what_is_a_setting() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    services = re.split(r"^  (?=\w+:$)", text.partition("\nservices:\n")[2].partition("\nvolumes:\n")[0], flags=re.MULTILINE)[1:]
+    assert len(services) == 2
+    for service in services:
+        assert {"mem_limit", "pids_limit", "cpus"} <= set(re.findall(r"^    (\w+):", service, re.MULTILINE))
+    environment = dict(re.findall(r"^      LOSSD_(\w+): \"?([^\"\n]+)\"?$", text, re.MULTILINE))
+    assert len(environment) > 4
+    Settings(listen="0.0.0.0:50051", **{name.lower(): value for name, value in environment.items()})

@@ -3,8 +3,10 @@
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -32,7 +34,7 @@ ABOUT_FILES: Final = (
 )
 # Read at once: lengths are lists in the message, and log_probs are not cut along their first extent.
 _WHOLE: Final = ("input_lengths", "target_lengths", "log_probs")
-_OF_A_CLIENT: Final = ("address", "token", "timeout", "ca", "cert", "key", "server_name")
+_OF_A_CLIENT: Final = ("address", "token_file", "timeout", "ca", "cert", "key", "server_name")
 
 
 class LossGroup(click.Group):
@@ -94,7 +96,8 @@ def plain(number: float) -> float | str:
 # Implementation details follow.
 
 
-def _client(address: str, token: str | None, timeout: float, **tls: str | None) -> Client:
+def _client(address: str, token_file: str | None, timeout: float, **tls: str | None) -> Client:
+    token = os.environ.get("LOSSD_TOKEN") if token_file is None else Path(token_file).read_text("ascii").strip()
     credentials, options = channel_arguments(**tls)
     return Client(address, timeout=timeout, token=token, credentials=credentials, options=options)
 
@@ -104,7 +107,13 @@ def _common() -> list[click.Option]:
         click.Option(["--precision"], type=click.Choice(["float64"]), help="Compute in float64."),
         click.Option(["--reject-non-finite"], is_flag=True, help="Refuse NaN and infinities; by default they propagate."),
         click.Option(["--address"], default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="The server."),
-        click.Option(["--token"], envvar="LOSSD_TOKEN", show_envvar=True, help="Sent as a bearer token."),
+        click.Option(
+            ["--token-file"],
+            envvar="LOSSD_TOKEN_FILE",
+            show_envvar=True,
+            metavar="FILE",
+            help="File with the bearer token to send; by default the token is that of the variable LOSSD_TOKEN.",
+        ),
         *tls_options(),
         click.Option(["--timeout"], default=30.0, show_default=True, metavar="SECONDS", help="For each message to the server."),
     ]
