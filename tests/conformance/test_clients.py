@@ -14,7 +14,7 @@ from support.slow_link import SlowLink
 # Over the link a client that never asks for more than 64 KiB gets 1.6 MB/s.
 PLANS = {
     "direct": scenarios.everything(count=20, largest_megabytes=60),
-    "delayed": scenarios.everything(count=5, largest_megabytes=10),
+    "delayed": scenarios.everything(count=3, largest_megabytes=10),
 }
 
 

@@ -48,10 +48,11 @@ def answers(megabytes: int, *, count: int, parallel: int = 1) -> Scenario:
     return Scenario(f"answers_{megabytes}_mb", "unary", MSE, _encoded([request]), _values_are([expected]), count=count, parallel=parallel)
 
 
-def score_stream() -> Scenario:
+def score_stream(*, large_answers: bool = True) -> Scenario:
     """40 messages of 10 small calls, and one of 10 calls whose answers are 1 MiB each, in the middle."""
     requests = [_request(3 + index, options_pb2.REDUCTION_MEAN, seed=index) for index in range(400)]
-    requests[200:200] = [_large(MIB + 8 * index) for index in range(10)]
+    if large_answers:
+        requests[200:200] = [_large(MIB + 8 * index) for index in range(10)]
     messages = []
     for first in range(0, len(requests), 10):
         message = evaluation_pb.ScoreStreamRequest()
@@ -117,16 +118,16 @@ def load(parallel: int) -> Scenario:
     return Scenario("load", "load", MSE, _encoded([_request(64, options_pb2.REDUCTION_MEAN)]), parallel=parallel)
 
 
-def everything(*, count: int, largest_megabytes: int) -> list[Scenario]:
+def everything(*, count: int, largest_megabytes: int, large_answers_to_streams: bool = True) -> list[Scenario]:
     """What each client does on each route: `count` answers of 1 MB, some of 4 MB, and one of the largest size."""
     return [
         unary(),
         mistake(),
         uploads(),
         answers(1, count=count),
-        answers(4, count=3, parallel=3),
+        answers(4, count=2, parallel=2),
         answers(largest_megabytes, count=1),
-        score_stream(),
+        score_stream(large_answers=large_answers_to_streams),
         evaluate(),
     ]
 

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same clients through the proxies that people put before a gRPC server."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from support import proxies, scenarios
+from support.driver_builds import NAMES
+from support.drivers import Driver, Result, Scenario
+from support.server_process import ServerProcess, server_process
+
+PROXIES: dict[str, Callable[[str, Path], AbstractContextManager[str]]] = {
+    "nginx": proxies.nginx,
+    "haproxy": proxies.haproxy,
+    "envoy": proxies.envoy,
+    "envoy-hpack-0": partial(proxies.envoy, hpack_table_size=0),
+    "envoy-hpack-1024": partial(proxies.envoy, hpack_table_size=1024),
+}
+# haproxy 2 reads nothing of a connection while one of its streams can take no more: neither the client's requests nor the window that it
+# grants for answers. The server reads a stream no further while its answers are not taken, so that both would wait for ever.
+PLANS = {proxy: scenarios.everything(count=5, largest_megabytes=20, large_answers_to_streams=proxy != "haproxy") for proxy in PROXIES}
+CASES = [(proxy, client) for proxy in PROXIES for client in (["grpcio"] if "hpack" in proxy else NAMES)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with server_process() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """The address of a proxy, which runs from its first use to the end of the module."""
+    addresses: dict[str, str] = {}
+    with ExitStack() as stack:
+
+        def address(proxy: str) -> str:
+            if proxy not in addresses:
+                addresses[proxy] = stack.enter_context(PROXIES[proxy](server.address, tmp_path_factory.mktemp(proxy)))
+            return addresses[proxy]
+
+        yield address
+
+
+@pytest.fixture(scope="module")
+def done() -> dict[tuple[str, str], dict[str, Result]]:
+    """What each client has done through each proxy: a driver is started once for all its scenarios."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("proxy", "client", "scenario"),
+    [pytest.param(*case, scenario, id="-".join([*case, scenario.name])) for case in CASES for scenario in PLANS[case[0]]],
+)
+def test_a_client_behind_a_proxy_gets_what_torch_says(
+    proxy: str,
+    client: str,
+    scenario: Scenario,
+    running: Callable[[str], str],
+    done: dict[tuple[str, str], dict[str, Result]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    if (proxy, client) not in done:
+        address = running(proxy)
+        done[proxy, client] = Driver(client, address, PLANS[proxy], tmp_path_factory.mktemp(f"{proxy}-{client}")).results(200)
+    scenario.assert_right(done[proxy, client])
