@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from lossd.v1 import options_pb2
 from lossd_server.errors import CallError
 from lossd_server.losses.spec import Arrangement, LossSpec
-from lossd_server.losses.tensor import Array
+from lossd_server.losses.tensor import Array, Encoded
 
 UNSPECIFIED = options_pb2.REDUCTION_UNSPECIFIED
 NONE = options_pb2.REDUCTION_NONE
@@ -94,7 +94,7 @@ class Answer:
 
     statistics: Statistics
     value: float | None = None
-    values: bytes | None = None
+    values: Encoded | None = None
     shape: tuple[int, ...] = ()
     double: bool = False
 

@@ -17,7 +17,7 @@ from lossd_server.compute import reduce
 from lossd_server.compute.memory import Memory, Parts
 from lossd_server.errors import CallError
 from lossd_server.losses.spec import Kind, Tensor, Unreduced
-from lossd_server.losses.tensor import DType
+from lossd_server.losses.tensor import DType, Encoded
 
 
 def answer_empty(call: Call) -> Answer:
@@ -118,10 +118,10 @@ def _split(calls: Sequence[Call], counts: list[int], unreduced: Unreduced, memor
             mean_denominator = denominator if isinstance(denominator, float) else denominator[0]
             ignored_count = skipped if isinstance(skipped, int) else skipped[0]
             statistics = Statistics(sums[0][segment], numerators[segment], mean_denominator, size, ignored_count)
-            values = b""
+            values: Encoded = b""
             if call.reduction == NONE:
                 assert kept is not None
-                values = kept[position : position + size].tobytes()
+                values = kept[position : position + size].data.cast("B")
             answers.append(_answer(call, values, statistics))
         else:
             answers.append(_answers(call, sums[0][segments], numerators[segments], denominator, skipped, size))
@@ -130,7 +130,7 @@ def _split(calls: Sequence[Call], counts: list[int], unreduced: Unreduced, memor
     return answers
 
 
-def _answer(call: Call, values: bytes, statistics: Statistics) -> Answer:
+def _answer(call: Call, values: Encoded, statistics: Statistics) -> Answer:
     if call.reduction == NONE:
         return Answer(statistics, values=values, shape=call.arrangement.output_shape, double=call.double)
     if call.reduction == SUM:
