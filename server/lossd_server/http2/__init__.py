@@ -2,6 +2,7 @@
 """HTTP/2 as gRPC uses it, server side: frames, header blocks, streams and windows (RFC 9113, RFC 7541). Nothing of gRPC in here.
 
 frames.py            the bytes of frames
+frame_reader.py      from bytes in any pieces to frames and header blocks
 header_blocks.py     HPACK: the header blocks that come, and those that we send
 header_rules.py      which requests are malformed
 budget.py            what a peer's frames may cost

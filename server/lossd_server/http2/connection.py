@@ -12,15 +12,14 @@ from typing import Final, Generic, TypeVar
 
 from lossd_server.http2 import budget, frames
 from lossd_server.http2.budget import Budget
+from lossd_server.http2.frame_reader import MAX_FRAME_SIZE, FrameReader
 from lossd_server.http2.frames import ConnectionFault, ErrorCode
-from lossd_server.http2.header_blocks import MAX_BLOCK_BYTES, MAX_LIST_BYTES, Block, HeaderBlocks
+from lossd_server.http2.header_blocks import MAX_LIST_BYTES, Block, HeaderBlocks
 from lossd_server.http2.header_rules import Headers
 from lossd_server.http2.sending import Sender
 from lossd_server.http2.streams import INITIAL_WINDOW, SPARE_WINDOW, Receiver, Stream
 
 Head = TypeVar("Head")
-
-_FRAME_SIZE: Final = 1 << 20  # DATA is handed on as it comes, so a large frame need not be held
 
 # The connection's window is kept between this and the largest that there is.
 _CONNECTION_WINDOW: Final = 1 << 30
@@ -57,10 +56,7 @@ class Connection(Generic[Head]):
         self.budget = Budget()
         self.sending = sending = Sender(self.budget, on_output)
         self._blocks = HeaderBlocks(read_headers, self.budget)
-        self._rest = b""
-        self._preface = False
-        self._block: tuple[int, int, bytearray] | None = None  # stream id, flags and beginning of a block that continues
-        self._data: tuple[Stream | None, int, int, bool] | None = None  # of a frame's: stream, bytes, padding to come, END_STREAM
+        self._reader = FrameReader(self, self.budget)
         self._last_id = 0
         self._receive_window = frames.DEFAULT_WINDOW
         self.closing = False  # no further streams
@@ -71,13 +67,12 @@ class Connection(Generic[Head]):
         self.respond, self.send_headers, self.send_data = sending.respond, sending.send_headers, sending.send_data
         self.send_trailers, self.reset, self.grant = sending.send_trailers, sending.reset, sending.grant
         self.take, self.resume = sending.take, sending.resume
-
         sending.put(
             frames.settings(
                 {
                     frames.MAX_CONCURRENT_STREAMS: max_streams,
                     frames.INITIAL_WINDOW_SIZE: INITIAL_WINDOW + SPARE_WINDOW,
-                    frames.MAX_FRAME_SIZE: _FRAME_SIZE,
+                    frames.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
                     frames.MAX_HEADER_LIST_SIZE: MAX_LIST_BYTES,
                 }
             )
@@ -90,45 +85,10 @@ class Connection(Generic[Head]):
         """Whatever came, in pieces of any size. The memory is only read now. `now` is in seconds. Returns whether a slice of work is
         used up: then a part may wait for `go_on`, which the caller calls after others had their turn. Raises ConnectionFault.
         """
-        work = self.budget
-        work.refill(now)
-        if self._rest:
-            view = memoryview(self._rest + view)
-            self._rest = b""
-        position, end = 0, len(view)
-        if not self._preface:
-            if not frames.PREFACE.startswith(bytes(view[: len(frames.PREFACE)])):
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
-            if end < len(frames.PREFACE):
-                self._rest = bytes(view)
-                return False
-            self._preface, position = True, len(frames.PREFACE)
-        if self._data is not None:
-            position = self._continue_data(view, position, end)
-        unpack, head_bytes = frames.HEAD.unpack_from, frames.HEAD_BYTES
-        while end - position >= head_bytes and work.spent < budget.SLICE:
-            high, low, kind, flags, stream_id = unpack(view, position)
-            stream_id &= frames.MAX_STREAM_ID  # the bit above it is reserved
-            start, length = position + head_bytes, high << 8 | low
-            stop = start + length
-            if kind == frames.DATA and self._block is None:
-                if length > _FRAME_SIZE:
-                    raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too large")
-                if flags & frames.PADDED and length and start == end:
-                    break  # the length of the padding is not there yet
-                position = self._begin_data(view, start, min(stop, end), length, flags, stream_id)
-                continue
-            if length > MAX_BLOCK_BYTES:
-                if kind == frames.HEADERS:
-                    raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too large")
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too large")
-            if stop > end:
-                break
-            self._frame(kind, flags, stream_id, bytes(view[start:stop]))
-            position = stop
-        self._rest = bytes(view[position:])
+        self.budget.refill(now)
+        used_up = self._reader.receive(view)
         self.resume()
-        return work.spent >= budget.SLICE
+        return used_up
 
     def go_on(self, now: float = 0.0) -> bool:
         """A new slice, which begins with what waits: see `receive`."""
@@ -159,12 +119,12 @@ class Connection(Generic[Head]):
         self.closing = True
         self.sending.put(frames.goaway(self._last_id, code, text))
 
-    # Implementation details follow.
+    # What its FrameReader reads.
 
-    def _begin_data(self, view: memoryview, start: int, available: int, length: int, flags: int, stream_id: int) -> int:
-        """The head of a DATA frame was read; returns the position behind what there is of it."""
+    def begin_data(self, stream_id: int, flags: int, length: int, padding: int) -> Stream | None:
+        """See frame_reader.Handler."""
         stream = self.streams.get(stream_id)
-        self.budget.charge_data(length if stream is not None and not flags & frames.PADDED else 0)
+        self.budget.charge_data(length if stream is not None and not padding else 0)
         self.sending.pings = 0
         self._receive_window -= length
         if self._receive_window < 0:
@@ -179,39 +139,15 @@ class Connection(Generic[Head]):
             stream.receive_window -= length
             if stream.receive_window < 0:
                 self._break(stream, ErrorCode.FLOW_CONTROL_ERROR)
-                stream = None
-        ended = bool(flags & frames.END_STREAM)
-        padding = 0
-        if flags & frames.PADDED:
-            padding = view[start] if length else 0
-            if not length or padding >= length:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than there is room for")
-            start, length = start + 1, length - 1 - padding
-        if stream is not None and padding + int(bool(flags & frames.PADDED)):
-            self.grant(stream, padding + 1)
-        if available - start >= length and not padding:
-            if stream is not None:
-                self._deliver(stream, view[start : start + length], ended)
-            return start + length
-        self._data = (stream, length, padding, ended)
-        return self._continue_data(view, start, available)
+                return None
+            if padding:
+                self.grant(stream, padding)
+        return stream
 
-    def _continue_data(self, view: memoryview, position: int, end: int) -> int:
-        assert self._data is not None
-        stream, length, padding, ended = self._data
-        if stream is not None and self.streams.get(stream.id) is not stream:
-            stream = None  # it was ended since
-        piece = min(length, end - position)
-        length -= piece
-        skipped = min(padding, end - position - piece) if not length else 0
-        padding -= skipped
-        over = not length and not padding
-        self._data = None if over else (stream, length, padding, ended)
-        if stream is not None and (piece or over):
-            self._deliver(stream, view[position : position + piece], ended and over)
-        return position + piece + skipped
-
-    def _deliver(self, stream: Stream, data: memoryview, ended: bool) -> None:
+    def data(self, stream: Stream, data: memoryview, ended: bool) -> None:
+        """See frame_reader.Handler."""
+        if self.streams.get(stream.id) is not stream:
+            return  # it was ended since its frame began
         stream.received = ended
         if stream.body_left is not None:
             stream.body_left -= len(data)
@@ -223,18 +159,12 @@ class Connection(Generic[Head]):
         if ended and stream.receiver is None:
             self.streams.pop(stream.id, None)
 
-    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block[0]):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block was interrupted")
-        self.budget.charge(budget.FRAME)
-        if kind == frames.HEADERS:
-            self._headers(flags, stream_id, payload)
-        elif kind == frames.WINDOW_UPDATE:
+    def frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        """See frame_reader.Handler."""
+        if kind == frames.WINDOW_UPDATE:
             self._window_update(stream_id, frames.read_number(payload))
         elif kind == frames.RST_STREAM:
             self._rst_stream(stream_id, frames.read_number(payload))
-        elif kind == frames.CONTINUATION:
-            self._continuation(flags, payload)
         elif kind in _OF_THE_CONNECTION and stream_id:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame of the connection on a stream")
         elif kind == frames.SETTINGS:
@@ -245,42 +175,13 @@ class Connection(Generic[Head]):
             self.closing = True
         elif kind == frames.PUSH_PROMISE:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
-        elif kind == frames.PRIORITY and not stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the priority of no stream")
-        elif kind == frames.PRIORITY and len(payload) != 5:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a priority of a wrong size")
+        elif kind == frames.PRIORITY and not (stream_id and len(payload) == 5):
+            code = ErrorCode.FRAME_SIZE_ERROR if stream_id else ErrorCode.PROTOCOL_ERROR
+            raise ConnectionFault(code, "a priority of no stream or of a wrong size")
         # Frames of other kinds are ignored (RFC 9113, section 4.1).
 
-    def _headers(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if not stream_id & 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client's streams have odd numbers")
-        if flags & (frames.PADDED | frames.PRIORITIZED):
-            start, stop = 0, len(payload)
-            if flags & frames.PADDED:
-                stop -= payload[0] if payload else 1
-                start += 1
-            if flags & frames.PRIORITIZED:
-                start += 5
-            if start > stop:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than there is room for")
-            payload = payload[start:stop]
-        if not flags & frames.END_HEADERS:
-            self._block = (stream_id, flags, bytearray(payload))
-            return
-        self._request(stream_id, flags, payload)
-
-    def _continuation(self, flags: int, payload: bytes) -> None:
-        if self._block is None:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the continuation of nothing")
-        stream_id, first_flags, block = self._block
-        block += payload
-        if len(block) > MAX_BLOCK_BYTES or not (payload or flags & frames.END_HEADERS):
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too large")
-        if flags & frames.END_HEADERS:
-            self._block = None
-            self._request(stream_id, first_flags, bytes(block))
-
-    def _request(self, stream_id: int, flags: int, data: bytes) -> None:
+    def header_block(self, stream_id: int, flags: int, data: bytes) -> None:
+        """See frame_reader.Handler."""
         block = self._blocks.decode(data)
         ended = bool(flags & frames.END_STREAM)
         self.sending.pings = 0
@@ -294,9 +195,9 @@ class Connection(Generic[Head]):
             self.budget.charge(budget.CANCEL)
             self.sending.refuse(stream_id, refusal, ended=ended)
             return
+        assert block.head is not None
         stream = self.streams[stream_id] = Stream(stream_id, block.cost, block.content_length)
         stream.received = ended
-        assert block.head is not None
         receiver = self._open_stream(stream, block.head, ended)
         if self.streams.get(stream_id) is stream:
             stream.receiver = receiver
@@ -321,7 +222,7 @@ class Connection(Generic[Head]):
         elif not (ended and block.trailers):
             self._break(stream, ErrorCode.PROTOCOL_ERROR)
         else:
-            self._deliver(stream, _NOTHING, True)
+            self.data(stream, _NOTHING, True)
 
     def _data_on_closed(self, stream_id: int, flags: int) -> None:
         if stream_id > self._last_id or not stream_id & 1:
