@@ -14,7 +14,14 @@ from lossd_server.http2.header_blocks import status_block, trailer_block
 from lossd_server.http2.streams import Receiver, Stream
 from support.tools import tool
 
-_LIMITS = ConnectionLimits(100, 100, 20, 60, 20, 20, 2)
+_LIMITS = ConnectionLimits(
+    max_streams=100,
+    handshake_seconds=20,
+    keepalive_seconds=60,
+    keepalive_timeout_seconds=20,
+    min_ping_interval_seconds=20,
+    max_ping_strikes=2,
+)
 _HEADERS, _TRAILERS = status_block(200), trailer_block((b"a", b"b"))
 
 # What h2spec expects and we do not do, with the reason.
