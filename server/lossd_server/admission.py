@@ -15,7 +15,8 @@ A hold has one owner at a time, who releases it:
     Unary or Streaming (front/)   from the RPC's headers; Unary until its answer has left or it was aborted, Streaming until its
                                   task has ended and what it wrote has left
     Unpacker (front/)             the unpacked message, until the RPC takes the hold together with the message
-    service/                      a stream's message and what is made of it, until its calls are answered and the answers sent
+    MessageStream (service/)      a stream's message, which comes with its hold, and what is made of it, until its calls are answered
+                                  and the answers sent
 """
 
 import asyncio
@@ -129,9 +130,24 @@ class Hold:
         other._nbytes -= nbytes
         self._nbytes += nbytes
 
+    def reach(self, nbytes: int) -> None:
+        """As Admission.admit, for a message that the hold may count already."""
+        if self._admission.draining:
+            raise shutting_down()
+        more = nbytes + OVERHEAD_BYTES - self._nbytes
+        if more > 0:
+            self.grow(more)
+        self.accept()
+
+    def empty(self) -> "Hold":
+        """A hold of the same caller's with nothing in it yet."""
+        return Hold(self._admission, 0, self._caller)
+
     def beside(self, nbytes: int) -> "Hold":
-        """Room for something else on behalf of the same RPC, in a hold of its own. Raises InFlightFull."""
-        return self._admission.reserve(nbytes, self._caller)
+        """Room for something else on behalf of the same RPC, in a hold of its own, also while the server drains. Raises InFlightFull."""
+        wanted = nbytes + OVERHEAD_BYTES
+        self._admission._check(wanted, self._caller)
+        return Hold(self._admission, wanted, self._caller)
 
     def become(self, nbytes: int) -> None:
         """Counts this many bytes instead, even after a release: what is there already and cannot be refused."""

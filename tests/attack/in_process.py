@@ -29,6 +29,7 @@ from lossd_server.requests.validate import RequestLimits
 from lossd_server.service import responses
 from lossd_server.service.score_batch import EvaluationService
 from lossd_server.service.scoring import Service
+from lossd_server.service.streams import Received
 
 from .corpus import Valid, corpus
 from .expiry import Expiry
@@ -124,7 +125,7 @@ class InProcess:
                 left = messages
                 while left > 0:
                     count = min(left, _CONCURRENT)
-                    await asyncio.gather(*[self._message(scoring, evaluation) for _ in range(count)])
+                    await asyncio.gather(*[self._message(scoring, evaluation, admission) for _ in range(count)])
                     left -= count
             self.tally.count("computed with a deadline", expiry.computed)
             self.tally.count("computed after expiry", expiry.too_late)
@@ -133,7 +134,7 @@ class InProcess:
             if admission.in_flight_bytes:
                 self.tally.find(f"{admission.in_flight_bytes} bytes are in flight when all is done")
 
-    async def _message(self, scoring: Service, evaluation: EvaluationService) -> None:
+    async def _message(self, scoring: Service, evaluation: EvaluationService, admission: Admission) -> None:
         self.tally.count("messages through services")
         kind = self._random.choice(("", "", "ScoreBatchRequest", "ScoreStreamRequest", "EvaluateRequest"))
         deadline = time.monotonic() + self._random.choice((60.0, 1e-3, 1e-4, 0.0)) if self._random.random() < 0.5 else None
@@ -148,9 +149,9 @@ class InProcess:
                 if sent:
                     self._answers(kind, sent, dict(enumerate(response.outcomes)))
             elif kind == "ScoreStreamRequest":
-                await self._stream(evaluation, message, sent, deadline)
+                await self._stream(evaluation, admission, message, sent, deadline)
             elif kind == "EvaluateRequest":
-                await evaluation.evaluate(_reader([message, message]), deadline=deadline)
+                await evaluation.evaluate(_reader([message, message], admission), deadline=deadline)
             else:
                 response_pb2.LossResponse.FromString(await scoring.score(LOSSES[rpc], message, deadline=deadline))
         except CallError as error:
@@ -158,7 +159,7 @@ class InProcess:
         except Exception as error:  # noqa: BLE001
             self.tally.find(f"service {rpc}: {type(error).__name__}: {error}; {message.hex()[:400]}")
 
-    async def _stream(self, evaluation: EvaluationService, message: bytes, sent: Any, deadline: float | None) -> None:
+    async def _stream(self, evaluation: EvaluationService, admission: Admission, message: bytes, sent: Any, deadline: float | None) -> None:
         outcomes: dict[int, Any] = {}
 
         class Output:
@@ -174,7 +175,7 @@ class InProcess:
             async def write(self, response: bytes) -> None:
                 self.send(response)
 
-        await evaluation.score_stream(_reader([message]), Output(), deadline=deadline)  # type: ignore[arg-type]
+        await evaluation.score_stream(_reader([message], admission), Output(), deadline=deadline)  # type: ignore[arg-type]
         if sent:
             self._answers("ScoreStreamRequest", sent, outcomes)
 
@@ -235,12 +236,13 @@ def _facts(read: Call | CallError) -> Any:
     return payloads, repr((found.mean_denominator, found.ignored_count, found.output_shape, read.params, read.reduction, read.double))
 
 
-def _reader(messages: list[bytes]) -> Any:
+def _reader(messages: list[bytes], admission: Admission) -> Any:
     left = iter(messages)
 
-    async def read() -> bytes | None:
+    async def read() -> Received | None:
         await asyncio.sleep(0)
-        return next(left, None)
+        message = next(left, None)
+        return None if message is None else Received(message, admission.hold(0))
 
     return read
 

@@ -17,11 +17,11 @@ from google.rpc import code_pb2
 from lossd_server.config import Settings
 from lossd_server.errors import CallError
 from lossd_server.server import Server
+from lossd_server.service.streams import Read
 
 SERVICE = "grpc.testing.TestService"
 SERVER_ID = "the only one"  # pick_first_unary asks whether one server answers all its calls
 
-Read = Callable[[], Awaitable[bytes | None]]
 Write = Callable[[bytes], Awaitable[None]]
 
 # grpc/testing/messages.proto, as far as it is used here: message -> field -> (number, type), with [] when it is repeated.
@@ -83,16 +83,18 @@ async def unary_call(message: bytes, **_: Any) -> bytes:
 async def streaming_input_call(read: Read, _: Write, **__: Any) -> bytes:
     """How many bytes came."""
     size = 0
-    while (message := await read()) is not None:
-        size += len(_MESSAGES["StreamingInputCallRequest"].FromString(message).payload.body)
+    while (received := await read()) is not None:
+        with received.hold:
+            size += len(_MESSAGES["StreamingInputCallRequest"].FromString(received.message).payload.body)
     encoded: bytes = _MESSAGES["StreamingInputCallResponse"](aggregated_payload_size=size).SerializeToString()
     return encoded
 
 
 async def output_calls(read: Read, write: Write, **_: Any) -> None:
     """As many responses of such sizes as each request asks for: StreamingOutputCall, which has one request, and FullDuplexCall."""
-    while (message := await read()) is not None:
-        request = _MESSAGES["StreamingOutputCallRequest"].FromString(message)
+    while (received := await read()) is not None:
+        with received.hold:
+            request = _MESSAGES["StreamingOutputCallRequest"].FromString(received.message)
         _echo(request)
         for wanted in request.response_parameters:
             await asyncio.sleep(wanted.interval_us / 1e6)

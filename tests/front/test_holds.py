@@ -3,6 +3,7 @@
 
 import asyncio
 import base64
+from contextlib import AsyncExitStack
 
 import pytest
 from grpc_health.v1 import health_pb2
@@ -27,7 +28,7 @@ from support.grpc_wire import (
     begin,
     prefixed,
 )
-from support.harness import House, run, send, square, until
+from support.harness import House, call, run, send, square, until
 from support.http2_peer import INITIAL
 from support.raw_connection import wire
 
@@ -110,6 +111,57 @@ def test_a_caller_that_takes_no_answers_is_refused_at_its_share() -> None:
                 statuses.append((await answer_of(client))["grpc-status"])
 
     run(story, max_in_flight_bytes=1 << 20)
+
+
+# ---- messages of streams
+
+
+@pytest.mark.parametrize("path", [SCORE_STREAM, EVALUATE])
+def test_a_large_message_counts_once_and_from_its_arrival_until_its_answer_has_left(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Also while the service has not got further with it, and when the service refuses its calls."""
+    values = [0.0] * 100_000
+    large = call("mse_loss", input=values, target=values)
+    message = (send((1, large)) if path == SCORE_STREAM else pb.EvaluateRequest(calls=[pb.SeriesCall(call=large)])).SerializeToString()
+
+    async def story(home: House) -> None:
+        gate = home.gate(monkeypatch)
+        async with wire(home) as client:
+            begin(client, path=path)
+            await client.upload(1, prefixed(message))
+            await gate.reached.wait()
+            seen = home.admission.in_flight_bytes
+            assert len(message) < seen < len(message) + INITIAL_WINDOW + 10 * OVERHEAD_BYTES
+            gate.open()
+            assert (await answer_of(client))["grpc-status"] == OK
+
+    run(story)
+
+
+def test_messages_that_wait_for_the_room_of_their_calls_count_meanwhile() -> None:
+    """Messages whose calls take more room than there is, from more streams than there is room for."""
+    message = pb.EvaluateRequest(calls=[pb.SeriesCall(call=square(2))] * 2000).SerializeToString()
+    most = 0
+
+    async def story(home: House) -> None:
+        nonlocal most
+        change = home.admission._change
+
+        def watched(nbytes: int, caller: str) -> None:
+            nonlocal most
+            change(nbytes, caller)
+            most = max(most, home.admission.in_flight_bytes)
+
+        home.admission._change = watched  # type: ignore[method-assign]
+        async with AsyncExitStack() as connections:
+            clients = [await connections.enter_async_context(wire(home)) for _ in range(8)]
+            for client in clients:
+                begin(client, path=EVALUATE)
+            await asyncio.gather(*[client.upload(1, prefixed(message)) for client in clients])
+            for client in clients:
+                assert (await answer_of(client))["grpc-status"] == OK
+
+    run(story, max_in_flight_bytes=3 << 20)
+    assert most <= (3 << 20) + len(message) + 2000 * 1024
 
 
 # ---- what is open to all

@@ -26,7 +26,7 @@ from lossd_server.requests.messages import MAX_CALLS, overhead_bytes
 from lossd_server.requests.validate import RequestLimits
 from lossd_server.server import EVALUATION_SERVICE_NAME
 from lossd_server.service import evaluate as evaluate_module
-from lossd_server.service.streams import MAX_HELD_BYTES
+from lossd_server.service.streams import MAX_HELD_BYTES, Received
 from samples import SAMPLES
 from support.harness import House, Session, call, error_of, run, square, summary, until, wrong
 
@@ -280,11 +280,11 @@ def test_memory_is_flat_over_a_long_evaluation() -> None:
     left, most = 2000, 0  # 160 MB
 
     async def story(home: House) -> None:
-        async def read() -> bytes | None:
+        async def read() -> Received | None:
             nonlocal left, most
             most = max(most, home.evaluation.held_bytes)
             left -= 1
-            return message if left >= 0 else None
+            return Received(message, home.admission.hold(0)) if left >= 0 else None
 
         response = pb.EvaluateResponse.FromString(await home.evaluation.evaluate(read))
         assert [(result.value, result.call_count) for result in response.series] == [(1, 2000), (4, 2000)]

@@ -14,7 +14,7 @@ from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.requests.messages import overhead_bytes
 from lossd_server.server import EVALUATION_SERVICE_NAME
 from lossd_server.service.score_stream import MAX_MESSAGE_BYTES
-from lossd_server.service.streams import MAX_HELD_BYTES, MessageStream
+from lossd_server.service.streams import MAX_HELD_BYTES, MessageStream, Received
 from support.harness import House, Session, call, error_of, reading, run, send, square, summary, until, wrong
 
 
@@ -179,13 +179,13 @@ def test_a_stream_whose_client_stops_reading_is_not_read_any_further() -> None:
     first_written = asyncio.Event()
 
     async def story(home: House) -> None:
-        async def read() -> bytes:
+        async def read() -> Received:
             nonlocal received
             received += 1
             for stream_call in message.calls:
                 stream_call.id += 100
             await asyncio.sleep(0)
-            return message.SerializeToString()
+            return Received(message.SerializeToString(), home.admission.hold(0))
 
         class Output:
             full = False

@@ -45,7 +45,10 @@ class HealthService:
 
     async def watch(self, read: Read, output: Output, **_: object) -> None:
         """The answer of now, and another one whenever it changes."""
-        name, changed = _name(await read() or b""), asyncio.Event()
+        received, changed, name = await read(), asyncio.Event(), ""
+        if received is not None:
+            with received.hold:
+                name = _name(received.message)
         self._watching.setdefault(name, set()).add(changed)
         try:
             while True:

@@ -30,6 +30,7 @@ from lossd_server.http2.header_blocks import MAX_LIST_BYTES
 from lossd_server.http2.streams import INITIAL_WINDOW
 from lossd_server.log import unexpected
 from lossd_server.service.scoring import Service
+from lossd_server.service.streams import Received
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -166,9 +167,14 @@ class _Handler(grpc.GenericRpcHandler):
 
     async def _stream(self, method: Method, context: Any, deadline: float | None, caller: str, authenticate: Callable[[], object]) -> None:
         assert method.stream is not None
-        with method.reserve(0 if method.open_to_all else INITIAL_WINDOW, caller):
-            output = _Output(context)
-            serve = method.stream(self._reading(method, context), output, deadline=deadline, caller=caller)
+        with method.reserve(0 if method.open_to_all else INITIAL_WINDOW, caller) as hold:
+            read, output = self._reading(method, context), _Output(context)
+
+            async def receive() -> Received | None:
+                message = await read()
+                return None if message is None else Received(message, hold.empty())
+
+            serve = method.stream(receive, output, deadline=deadline, caller=caller)
             if method.has_calls:
                 self._accept(context)
             task = asyncio.ensure_future(serve)

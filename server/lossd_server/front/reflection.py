@@ -25,10 +25,11 @@ class Reflection:
 
     async def info(self, read: Read, output: Output, **_: object) -> None:
         """An answer to each request."""
-        while (message := await read()) is not None:
-            try:
-                request = reflection_pb2.ServerReflectionRequest.FromString(message)
-            except DecodeError:
-                raise MessageMalformed("", "the bytes are not a ServerReflectionRequest") from None
-            for response in self._servicer.ServerReflectionInfo(iter((request,)), None):
-                await output.write(response.SerializeToString())
+        while (received := await read()) is not None:
+            with received.hold:
+                try:
+                    request = reflection_pb2.ServerReflectionRequest.FromString(received.message)
+                except DecodeError:
+                    raise MessageMalformed("", "the bytes are not a ServerReflectionRequest") from None
+                for response in self._servicer.ServerReflectionInfo(iter((request,)), None):
+                    await output.write(response.SerializeToString())

@@ -3,8 +3,7 @@
 
 The window counts as in flight from the RPC's beginning. A larger message is let in when there is room for all of it and somebody
 waits for it, so a client whose messages nobody reads is stopped by flow control. A compressed message is taken from what came only
-when it has been unpacked, and unpacked only when there is room for that. The task takes room for a message that it has read
-before it does anything else.
+when it has been unpacked, and unpacked only when there is room for that. The room passes to the reader with the message.
 """
 
 import asyncio
@@ -20,6 +19,7 @@ from lossd_server.front.rpc import PREFIX_BYTES, Method, Rpc, ServeStream
 from lossd_server.http2.asyncio_protocol import ServerProtocol
 from lossd_server.http2.streams import INITIAL_WINDOW, Stream
 from lossd_server.log import unexpected
+from lossd_server.service.streams import Received
 
 
 class Streaming(Rpc):
@@ -142,7 +142,9 @@ class Streaming(Rpc):
 
     def _task_done(self, _: "asyncio.Task[None]") -> None:
         self._incoming.clear()
-        self._release_extra()
+        if self._extra is not None:
+            self._extra.release()
+            self._extra = None
         unsent = self._stream.unsent
         if unsent and self._link.connection.streams.get(self._stream.id) is self._stream:
             self._hold.become(OVERHEAD_BYTES + sum(map(len, unsent)))
@@ -157,7 +159,7 @@ class Streaming(Rpc):
 
     # What the task reads.
 
-    async def _read(self) -> bytes | None:
+    async def _read(self) -> Received | None:
         while not (stop := self._whole()):
             if self._ended:
                 if self._incoming:
@@ -178,10 +180,12 @@ class Streaming(Rpc):
         self._begun_at = time.monotonic()
         # What `_let_in` granted beyond the window is gone with the message; the rest may be sent again.
         self._link.connection.grant(self._stream, stop if self._extra is None else INITIAL_WINDOW)
-        self._release_extra()
+        hold, self._extra = self._extra, None
         if unpacked is not None:
-            unpacked.release()
-        return message
+            if hold is not None:
+                hold.release()
+            hold = unpacked
+        return Received(message, self._hold.empty() if hold is None else hold)
 
     def _whole(self) -> int:
         """The bytes of the first message and its prefix, once they are all there, else 0."""
@@ -200,11 +204,6 @@ class Streaming(Rpc):
             self._extra = await when_there_is_room(lambda: self._hold.beside(stop), rpc.RECEIVE_SECONDS)
             self._begun_at = time.monotonic()
             self._link.connection.grant(self._stream, stop - INITIAL_WINDOW)
-
-    def _release_extra(self) -> None:
-        if self._extra is not None:
-            self._extra.release()
-            self._extra = None
 
     async def _unpack(self, message: bytes) -> tuple[bytes, Hold | None]:
         """The message that it unpacks to, and the room for a long one, for which it waits. Raises CallError."""

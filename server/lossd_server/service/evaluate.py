@@ -14,7 +14,7 @@ from typing import Final
 from lossd import twins
 from lossd.statistics import Totals
 from lossd.v1 import options_pb2
-from lossd_server.admission import Hold, shutting_down
+from lossd_server.admission import OVERHEAD_BYTES, Hold, shutting_down
 from lossd_server.call import NONE, SUM, Answer, Call, Outcome
 from lossd_server.errors import (
     CallError,
@@ -94,7 +94,7 @@ class Evaluation(MessageStream):
 
     # Implementation details follow.
 
-    async def _receive(self, message: bytes) -> None:
+    async def _receive(self, message: bytes, hold: Hold) -> None:
         position, self._received = self._received, self._received + 1
         apart = await self._slices.finish(split("EvaluateRequest", message, "series"), self._caller)
         new = set(apart.around["series"]) - self._series.keys()
@@ -103,7 +103,7 @@ class Evaluation(MessageStream):
             error.metadata["message_index"] = str(position)
             raise error
         nbytes = len(message) + overhead_bytes(len(apart.calls))
-        hold = await self._admit(nbytes + _SERIES_BYTES * len(new))
+        await self._make_room(hold, nbytes + _SERIES_BYTES * len(new))
         assert self._state is not None
         self._state.take_over(hold, _SERIES_BYTES * len(new))
         calls = _Calls(self, position, apart, hold, nbytes)
@@ -114,19 +114,23 @@ class Evaluation(MessageStream):
         else:
             self._let_go(calls)
 
-    async def _admit(self, nbytes: int) -> Hold:
-        """All the room that a message needs, in one step, so that no two streams wait for what each other holds.
+    async def _make_room(self, hold: Hold, nbytes: int) -> None:
+        """All the room that a message needs, in one step.
 
         A message waits while others are under way, of which the budget then is full. When none is, nothing that waits here would
         ever make room: one message goes ahead, so that all complete, one by one if need be.
         """
         while True:
             try:
-                return self._service.admit(nbytes, self._caller)
+                hold.reach(nbytes)
+                return
             except InFlightFull as full:
                 if not self._under_way:
-                    return self._service.hold(nbytes, self._caller)
-                await asyncio.sleep(full.retry_after_seconds)
+                    hold.become(nbytes + OVERHEAD_BYTES)
+                    hold.accept()
+                    return
+                pause_seconds = full.retry_after_seconds
+            await asyncio.sleep(pause_seconds)
 
     def _let_go(self, message: StreamRequests) -> None:
         self._under_way.discard(message)

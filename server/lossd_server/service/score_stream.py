@@ -64,7 +64,7 @@ class ScoreStream(MessageStream):
 
     # Implementation details follow.
 
-    async def _receive(self, message: bytes) -> None:
+    async def _receive(self, message: bytes, hold: Hold) -> None:
         now = self._clock()
         apart = await self._slices.finish(split("ScoreStreamRequest", message, "id", "timeout_seconds"), self._caller)
         for id_ in apart.cancelled_ids:
@@ -72,17 +72,18 @@ class ScoreStream(MessageStream):
             if entry is not None:
                 entry[0].cancel(entry[1])
         if apart.calls:
-            self._begin(apart, len(message), now)
+            self._begin(apart, hold, len(message) + overhead_bytes(len(apart.calls)), now)
+        else:
+            hold.release()
 
-    def _begin(self, apart: Apart, message_bytes: int, now: float) -> None:
-        nbytes = overhead_bytes(len(apart.calls))
-        hold: Hold | None = None
+    def _begin(self, apart: Apart, hold: Hold, nbytes: int, now: float) -> None:
         refusal: CallError | None = None
         try:
-            hold = self._service.admit(message_bytes + nbytes, self._caller)
+            hold.reach(nbytes)
         except Unavailable as error:
             refusal = bare(error)
-        calls = _Calls(self, apart, hold, message_bytes + nbytes, now)
+            hold.accept()  # its calls are answered all the same
+        calls = _Calls(self, apart, hold, nbytes, now)
         self._keep(calls)
         live = self._live
         free: list[int] = []
@@ -154,7 +155,7 @@ class ScoreStream(MessageStream):
 class _Calls(StreamRequests):
     """The calls of one message. Those in `refused` never had their id."""
 
-    def __init__(self, stream: ScoreStream, apart: Apart, hold: Hold | None, held_bytes: int, now: float) -> None:
+    def __init__(self, stream: ScoreStream, apart: Apart, hold: Hold, held_bytes: int, now: float) -> None:
         super().__init__(stream._dispatcher, None, apart.calls, stream._caller)
         self.hold = hold
         self.held_bytes = held_bytes
@@ -192,7 +193,6 @@ class _Calls(StreamRequests):
 
     def make_room(self, index: int, nbytes: int) -> None:
         """See Requests."""
-        assert self.hold is not None
         self.hold.grow(nbytes)
         self._stream._add(self, nbytes)
 

@@ -130,12 +130,6 @@ class Service:
             )
         return self.admission.reserve(nbytes, caller)
 
-    def hold(self, nbytes: int, caller: str) -> Hold:
-        """As `admit`, for a message that goes ahead although there is no room."""
-        hold = self.admission.hold(nbytes, caller)
-        hold.accept()
-        return hold
-
     # Implementation details follow.
 
     def _score(self, requests: Requests) -> Work:

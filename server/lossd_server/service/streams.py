@@ -8,7 +8,7 @@ stream takes is bounded by that and one message, whatever its client does and ho
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from lossd_server.admission import Hold, shutting_down
 from lossd_server.errors import CallError
@@ -16,7 +16,17 @@ from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.service.requests import Requests
 from lossd_server.service.scoring import Service
 
-Read = Callable[[], Awaitable[bytes | None]]  # None: there are no more
+
+class Received(NamedTuple):
+    """A message of a stream, and its hold, which whoever reads the message has to release. The hold counts a message that is larger
+    than what its stream may send before anybody reads.
+    """
+
+    message: bytes
+    hold: Hold
+
+
+Read = Callable[[], Awaitable[Received | None]]  # None: there are no more
 
 # Enough for some thousand small calls, and for a few messages that the client libraries fill (1 MiB).
 MAX_HELD_BYTES: Final = 8 << 20
@@ -39,9 +49,9 @@ class Output(Protocol):
 
 
 class StreamRequests(Requests):
-    """The calls of one message of a stream, until the last one is answered. `hold` is None when they were refused."""
+    """The calls of one message of a stream, until the last one is answered."""
 
-    hold: Hold | None
+    hold: Hold
     held_bytes: int
     remaining: int
 
@@ -75,17 +85,21 @@ class MessageStream:
 
     # For subclasses.
 
-    async def _receive(self, message: bytes) -> None:
-        """Takes a message in. What it raises ends the stream."""
+    async def _receive(self, message: bytes, hold: Hold) -> None:
+        """Takes a message in, and its hold unless it raises. What it raises ends the stream."""
         raise NotImplementedError
 
     async def _read_all(self, read: Read) -> None:
         """Receives every message, and returns when every call is answered. Raises CallError."""
         self._task = asyncio.current_task()
         try:
-            while (message := await read()) is not None:
-                await self._receive(message)
-                del message
+            while (received := await read()) is not None:
+                try:
+                    await self._receive(*received)
+                except BaseException:
+                    received.hold.release()
+                    raise
+                del received
                 while self.held_bytes >= MAX_HELD_BYTES:
                     await self._until_one_is_let_go()
             self._at_end = True
@@ -122,8 +136,7 @@ class MessageStream:
             return
         self._messages.remove(message)
         self.held_bytes -= message.held_bytes
-        if message.hold is not None:
-            message.hold.release()
+        message.hold.release()
         self._let_go_of_one.set()
         self.drain()
 
