@@ -6,7 +6,7 @@ https://github.com/grpc/grpc/blob/master/doc/interop-test-descriptions.md says w
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
@@ -17,12 +17,10 @@ from google.rpc import code_pb2
 from lossd_server.config import Settings
 from lossd_server.errors import CallError
 from lossd_server.server import Server
-from lossd_server.service.streams import Read
+from lossd_server.service.streams import Output, Read
 
 SERVICE = "grpc.testing.TestService"
 SERVER_ID = "the only one"  # pick_first_unary asks whether one server answers all its calls
-
-Write = Callable[[bytes], Awaitable[None]]
 
 # grpc/testing/messages.proto, as far as it is used here: message -> field -> (number, type), with [] when it is repeated.
 _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
@@ -55,7 +53,7 @@ def _messages() -> dict[str, Any]:
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"grpc.testing.{name}")) for name in _SCHEMA}
 
 
-_MESSAGES = _messages()
+MESSAGES = _messages()
 
 
 class EchoedError(CallError):
@@ -75,30 +73,30 @@ async def empty_call(message: bytes, **_: Any) -> bytes:
 
 async def unary_call(message: bytes, **_: Any) -> bytes:
     """As many bytes as are asked for."""
-    request = _MESSAGES["SimpleRequest"].FromString(bytes(message))
+    request = MESSAGES["SimpleRequest"].FromString(bytes(message))
     _echo(request)
     return _response("SimpleResponse", request.response_size, server_id=SERVER_ID)
 
 
-async def streaming_input_call(read: Read, _: Write, **__: Any) -> bytes:
+async def streaming_input_call(read: Read, _: Output, **__: Any) -> bytes:
     """How many bytes came."""
     size = 0
     while (received := await read()) is not None:
         with received.hold:
-            size += len(_MESSAGES["StreamingInputCallRequest"].FromString(received.message).payload.body)
-    encoded: bytes = _MESSAGES["StreamingInputCallResponse"](aggregated_payload_size=size).SerializeToString()
+            size += len(MESSAGES["StreamingInputCallRequest"].FromString(received.message).payload.body)
+    encoded: bytes = MESSAGES["StreamingInputCallResponse"](aggregated_payload_size=size).SerializeToString()
     return encoded
 
 
-async def output_calls(read: Read, write: Write, **_: Any) -> None:
+async def output_calls(read: Read, output: Output, **_: Any) -> None:
     """As many responses of such sizes as each request asks for: StreamingOutputCall, which has one request, and FullDuplexCall."""
     while (received := await read()) is not None:
         with received.hold:
-            request = _MESSAGES["StreamingOutputCallRequest"].FromString(received.message)
+            request = MESSAGES["StreamingOutputCallRequest"].FromString(received.message)
         _echo(request)
         for wanted in request.response_parameters:
             await asyncio.sleep(wanted.interval_us / 1e6)
-            await write(_response("StreamingOutputCallResponse", wanted.size))
+            await output.write(_response("StreamingOutputCallResponse", wanted.size))
 
 
 METHODS = {
@@ -139,7 +137,7 @@ async def _serve(settings: dict[str, Any], started: "Future[Any]") -> None:
 
 
 def _response(name: str, size: int, **fields: Any) -> bytes:
-    encoded: bytes = _MESSAGES[name](payload={"body": bytes(size)}, **fields).SerializeToString()
+    encoded: bytes = MESSAGES[name](payload={"body": bytes(size)}, **fields).SerializeToString()
     return encoded
 
 
