@@ -124,3 +124,17 @@ def test_work_ends_with_the_task_that_awaits_it() -> None:
         assert len(steps.done) == done < 100
 
     on_a_loop(story)
+
+
+def test_work_that_raises_does_not_keep_others_from_going_on() -> None:
+    async def story(steps: Steps) -> None:
+        def raises() -> Work:
+            yield from steps.work("a", 4)
+            raise ValueError("a")
+
+        steps.slices.start(raises(), "one")
+        steps.slices.start(steps.work("b", 4), "other")
+        while "b3" not in steps.done:  # noqa: ASYNC110 - it is the turns of the loop that are counted
+            await asyncio.sleep(0)
+
+    on_a_loop(story)

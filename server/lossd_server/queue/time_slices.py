@@ -12,6 +12,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
+from lossd_server.log import unexpected
+
 SLICE_SECONDS: Final = 2e-3
 
 # What a work yields that must not go on until it is resumed; any other step yields None.
@@ -21,6 +23,14 @@ _ENDED: Final = "ended"
 Work = Generator[str | None, None, None]
 
 T = TypeVar("T")
+
+
+def _step(work: Work) -> str | None:
+    try:
+        return next(work, _ENDED)
+    except Exception as error:  # noqa: BLE001 - it must not be the end of others' work
+        unexpected("work", "", error)
+        return _ENDED
 
 
 class TimeSlices:
@@ -35,7 +45,7 @@ class TimeSlices:
     def start(self, work: Work, caller: str = "") -> None:
         """Runs work of a caller: now, as far as this turn's slice goes, and then in later turns. Also goes on with parked work.
 
-        Work ends by itself or by its `close`; it must not raise.
+        Work ends by itself or by its `close`. If it raises, which it must not, that is logged, and other work goes on.
         """
         now = self._clock()
         if self._ends_at is None:
@@ -43,7 +53,7 @@ class TimeSlices:
         elif now >= self._ends_at:
             self._add(work, caller)
             return
-        while next(work, _ENDED) is None:
+        while _step(work) is None:
             if self._is_over():
                 self._add(work, caller)
                 return
@@ -104,7 +114,7 @@ class TimeSlices:
             work = works.popleft()
             if works:
                 self._works[caller] = works
-            if next(work, _ENDED) is None:
+            if _step(work) is None:
                 self._add(work, caller)
             if self._is_over():
                 break

@@ -223,7 +223,12 @@ class Service:
                 requests.answer((entry.index,), outcome)
                 return
         if entries:
-            requests.submit(entries)
+            try:
+                requests.submit(entries)
+            except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
+                failure = unexpected("submit", requests.caller, error)
+                for entry in entries:
+                    requests.answer((entry.index,), failure)
 
 
 def _call(reader: Reader, spec: LossSpec | None, message: Encoded, caller: str) -> Call:
