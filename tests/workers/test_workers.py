@@ -212,7 +212,11 @@ def test_a_port_that_is_in_use_is_one_line_and_exit_code_1(server: Serving) -> N
         (["--device=abacus"], 1, "Error: device 'abacus' is not auto, cpu or cuda:N\n"),
         (["--listen=unix:lossd.sock"], 2, "Error: --workers: must be 1 where the server listens on a unix: address"),
         (["--listen=no.such.host.invalid:1", "--insecure"], 1, "Error: cannot listen on no.such.host.invalid:1: "),
-        (["--admin-listen=192.0.2.1:1"], 1, "Error: cannot listen on 192.0.2.1:1: Cannot assign requested address; --admin-listen"),
+        (
+            ["--admin-listen=192.0.2.1:1", "--admin-insecure"],
+            1,
+            "Error: cannot listen on 192.0.2.1:1: Cannot assign requested address; --admin-listen",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_once(arguments: list[str], status: int, message: str) -> None:
