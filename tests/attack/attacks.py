@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every attack, by name.
 
-    python -m attack.attacks NAME ADDRESS SECONDS
+    python -m attack.attacks
 
-runs one in a process of its own, so that its work is not the server's: it writes "ready", begins when it reads a line, and writes
-what it saw as JSON.
+runs them in a process of its own, so that their work is not the server's: it writes "ready", and for each line with the JSON of
+a name, an address and a number of seconds a line with what that attack saw.
 """
 
 import asyncio
+import gc
 import json
 import sys
 from dataclasses import asdict
@@ -32,14 +33,15 @@ _ALL = (*costly.ATTACKS, *slow_readers.ATTACKS, *odd.ATTACKS, *connections.ATTAC
 ATTACKS: dict[str, Attack] = {attack.name: attack for attack in _ALL}
 
 
-def main(name: str, address: str, seconds: float) -> None:
+def main() -> None:
     """See the module."""
-    attack = ATTACKS[name]
     print("ready", flush=True)
-    sys.stdin.readline()
-    outcome = asyncio.run(attack.run(address, seconds))  # type: ignore[arg-type]
-    print(json.dumps(asdict(outcome or Outcome(came={"not counted": 1}))), flush=True)
+    for line in sys.stdin:
+        name, address, seconds = json.loads(line)
+        outcome = asyncio.run(ATTACKS[name].run(address, seconds))  # type: ignore[arg-type]
+        print(json.dumps(asdict(outcome or Outcome(came={"not counted": 1}))), flush=True)
+        gc.collect()  # closes what an attack left open when its time was over
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main()

@@ -15,8 +15,8 @@ from .trial import Bench, Row
 
 
 def matching(pattern: str) -> list[Attack]:
-    """The attacks whose name or items hold the pattern; all of them for an empty one."""
-    return [attack for attack in ATTACKS.values() if pattern in attack.name or pattern == attack.items]
+    """The attacks written for this item, or with this in their names; all of them for an empty pattern."""
+    return [attack for attack in ATTACKS.values() if attack.items == pattern or (pattern in attack.name and not pattern.isdigit())]
 
 
 def run(

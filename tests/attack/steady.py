@@ -4,7 +4,7 @@
     python -m attack.steady ADDRESS FILE
 
 A process of its own, so that its latencies are the server's. It speaks HTTP/2 itself because it needs an address of its own:
-the server shares its memory and connections between hosts, and attacks come from 127.0.0.1. FILE holds lines of METHOD HEX: the
+the server shares its memory and connections between hosts, and attacks come from others. FILE holds lines of METHOD HEX: the
 calls, of which each is sent alone first. What was answered then is the truth for every later answer.
 
 Writes "ready", calls until stdin is closed, and writes a JSON list of [monotonic seconds, seconds it took, what came of it]. What
@@ -37,7 +37,7 @@ from .verdict import bits
 
 CALLS_PER_SECOND = 25
 PATIENCE_SECONDS = 15.0  # then an answer is lost
-_HOST = "127.0.0.2"
+_HOST = "127.200.0.1"
 
 
 class Calls(asyncio.Protocol):

@@ -7,13 +7,15 @@ Three processes: the server, the attacker, and the caller, whose priority is the
 import json
 import math
 import os
+import select
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .attack import MIB, Attack, Outcome
 from .corpus import corpus
@@ -72,13 +74,8 @@ class Process:
 
     def __init__(self, module: str, *arguments: str) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_TESTS), *sys.path])}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"attack.{module}", *arguments],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, "-m", f"attack.{module}", *arguments]
+        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ready(self) -> None:
         """Waits for it. Raises RuntimeError if it ended."""
@@ -86,19 +83,22 @@ class Process:
         if self._process.stdout.readline() != "ready\n":
             raise RuntimeError("the process beside the server ended early")
 
-    def tell(self) -> None:
-        """Sends a line."""
+    def ask(self, question: Any, timeout_seconds: float) -> Any:
+        """Its next line, as JSON, after a line with this. None if there was none in time. Raises RuntimeError if it ended."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
+        if not select.select([self._process.stdout], [], [], timeout_seconds)[0]:
+            return None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"failed while asked {question}")
+        return json.loads(line)
 
     def result(self, timeout_seconds: float) -> Any:
-        """What it wrote last, as JSON; None if it had to be killed. Its input is closed. Raises RuntimeError if it failed."""
-        try:
-            written, _ = self._process.communicate(timeout=timeout_seconds)
-        except subprocess.TimeoutExpired:
-            self.close()
-            return None
+        """What it writes when its input is closed, as JSON. Raises TimeoutExpired, or RuntimeError if it failed."""
+        written, _ = self._process.communicate(timeout=timeout_seconds)
         if self._process.returncode:
             raise RuntimeError(f"{self._process.args} failed")
         return json.loads(written)
@@ -109,45 +109,51 @@ class Process:
 
 
 class Bench:
-    """A server with an honest caller, for one attack after the other. Use in a `with`."""
+    """A server, an attacker, and an honest caller of its own for each attack. Use in a `with`."""
 
-    def __init__(self, folder: Path, settings: dict[str, str], tree: Path | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str], tree: Path | None = None) -> None:
         self.victim = Victim(folder, settings, tree)
         self._calls = folder / "calls"
         self._bound_over_rest = (3 * int(settings["MAX_IN_FLIGHT_BYTES"]) + int(settings["MAX_WORKSPACE_BYTES"])) // MIB
 
-    def __enter__(self) -> "Bench":
+    def __enter__(self) -> Self:
         calls = corpus(_MOST_BYTES)
         chosen = calls[:: max(1, len(calls) // _CALLS)]
         self._calls.write_text("".join([f"/lossd.v1.LossService/{call.rpc} {call.message.hex()}\n" for call in chosen]))
         self.victim.__enter__()
+        self._attacker, self._attacker_is_ready = Process("attacks"), False
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._attacker.close()
         self.victim.__exit__(*error)
 
     def attack(self, attack: Attack, *, rest_seconds: float, seconds: float) -> Row:
         """Rest, attack, recovery."""
         victim, address = self.victim, self.victim.address
-        caller, attacker = Process("steady", address, str(self._calls)), Process("attacks", attack.name, address, str(seconds))
+        caller = Process("steady", address, str(self._calls))
         try:
             caller.ready()
-            attacker.ready()
+            if not self._attacker_is_ready:
+                self._attacker.ready()
+                self._attacker_is_ready = True
             begun = time.monotonic() + 0.5  # the first calls of a new connection are not counted
             time.sleep(0.5 + rest_seconds)
             victim.reset_peak()
             resident = victim.resident_bytes()
             started = time.monotonic()
-            attacker.tell()
-            outcome = Outcome(**(attacker.result(seconds + 20.0) or {"came": {"the attacker had to be stopped": 1}}))
+            saw = self._attacker.ask([attack.name, address, seconds], seconds + 20.0)
+            if saw is None:
+                self._attacker.close()
+                self._attacker, self._attacker_is_ready = Process("attacks"), False
             ended = time.monotonic()
             recovered = self._recovered(ended)
             after = time.monotonic()
             time.sleep(rest_seconds)
-            record = caller.result(2 * PATIENCE_SECONDS) or []
+            record = caller.result(2 * PATIENCE_SECONDS)
         finally:
             caller.close()
-            attacker.close()
+        outcome = Outcome(came={"the attacker had to be stopped": 1}) if saw is None else Outcome(**saw)
         alive = victim.alive
         row = Row(
             attack.name,

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short form of `python tests/chaos.py --attacks`: the same attacks for a second or two, one after the other on one server."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from attack.attack import SETTINGS
+from attack.attacks import ATTACKS
+from attack.trial import Bench
+
+# Ten times what the slowest slice of the server's work should take, many times over: a busy machine pauses, too.
+_LONGEST_WAIT_SECONDS = 2.0
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with Bench(tmp_path_factory.mktemp("bench"), SETTINGS) as made:
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if not attack.settings])
+def test_an_attack_harms_no_honest_caller(bench: Bench, name: str) -> None:
+    row = bench.attack(ATTACKS[name], rest_seconds=0.4, seconds=1.0)
+    assert row.sent or row.came
+    assert row.rest.what.keys() == {"right"}
+    assert row.attack.what.keys() == {"right"}
+    assert row.attack.worst < _LONGEST_WAIT_SECONDS
+    assert row.peak < row.bound
+    assert row.recovered_seconds is not None
+    assert row.after.what.keys() == {"right"}
+    assert not row.faults
+    assert row.ended_seconds is not None or not ATTACKS[name].flood
