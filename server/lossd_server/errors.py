@@ -3,21 +3,10 @@
 
     CallError
     ├─ InvalidArgument            fix the request; names the field
-    │   ├─ MessageMalformed       ├─ TensorMissing        ├─ TensorByteLengthMismatch
-    │   ├─ DtypeUnsupported       ├─ ShapeMismatch        ├─ TargetOutOfRange
-    │   ├─ ValueOutOfRange        ├─ ReductionUnsupported ├─ HyperparameterOutOfRange
-    │   ├─ NonFiniteInput         ├─ PrecisionUnsupported ├─ IdInUse
-    │   └─ SeriesConflict
     ├─ TooLarge                   never fits; split the request
-    │   └─ RequestTooLarge, MetadataTooLarge, ResponseTooLarge, WorkspaceTooLarge, TooManyCalls, TooManyFields, TooManySeries;
-    │      OperationsTooLarge beside them
     ├─ Unavailable                retry after `retry_after_seconds`
-    │   └─ QueueFull, InFlightFull, ShuttingDown, DeviceUnavailable
-    ├─ Unauthenticated            no token, or an unknown one
-    ├─ Unimplemented, NotFound    the server has no such method, or health to tell
-    ├─ DeadlineExceeded           expired before its computation began
-    ├─ UploadTooSlow              its message was not received in time
-    ├─ Cancelled                  the caller is gone
+    ├─ Unauthenticated, Unimplemented, NotFound
+    ├─ DeadlineExceeded, UploadTooSlow, Cancelled
     └─ KernelFailure, DeviceLost, Unexpected  ours: "this is a bug"
 
 Messages say what was expected and what was found in shapes, types and counts: never data, paths or tracebacks.
@@ -43,7 +32,7 @@ class CallError(Exception):
 
     @property
     def message(self) -> str:
-        """For people: what is wrong and how to mend it."""
+        """What is wrong and how to mend it, for people."""
         return str(self)
 
     @property
@@ -195,17 +184,11 @@ class TooManySeries(TooLarge):
     unit = "series"
 
 
-class OperationsTooLarge(CallError):
+class OperationsTooLarge(TooLarge):
     """The computation would take more multiply-adds than max_operations."""
 
-    code = "RESOURCE_EXHAUSTED"
     reason = "OPERATIONS_TOO_LARGE"
-
-    def __init__(self, loss: str, *, limit: int, actual: int) -> None:
-        super().__init__(
-            f"{loss} would take about {actual:.3g} operations; {limit:.3g} are allowed: split the batch",
-            metadata={"limit_operations": str(limit), "actual_operations": str(actual)},
-        )
+    unit = "operations"
 
 
 class Unavailable(CallError):

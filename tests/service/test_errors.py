@@ -36,8 +36,6 @@ def instance(kind: type[errors.CallError]) -> errors.CallError:
         return kind(LONG, limit=10**30, actual=10**40)
     if issubclass(kind, errors.Unavailable):
         return kind(LONG, retry_after_seconds=0.25)
-    if issubclass(kind, errors.OperationsTooLarge):
-        return kind("MseLoss", limit=10**30, actual=10**40)
     if issubclass(kind, errors.KernelFailure | errors.DeviceLost):
         return kind("MseLoss")
     if issubclass(kind, errors.Unexpected):
@@ -48,7 +46,6 @@ def instance(kind: type[errors.CallError]) -> errors.CallError:
 CODES = {
     errors.InvalidArgument: "INVALID_ARGUMENT",
     errors.TooLarge: "RESOURCE_EXHAUSTED",
-    errors.OperationsTooLarge: "RESOURCE_EXHAUSTED",
     errors.Unavailable: "UNAVAILABLE",
     errors.Unauthenticated: "UNAUTHENTICATED",
     errors.Unimplemented: "UNIMPLEMENTED",

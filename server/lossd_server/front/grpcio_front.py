@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote
 
 import grpc
 
@@ -23,6 +22,7 @@ from lossd_server.config import Settings
 from lossd_server.errors import CallError, MessageMalformed, MetadataTooLarge, Unimplemented
 from lossd_server.front import listener, rpc, status, tls
 from lossd_server.front.callers import Callers
+from lossd_server.front.grpcio_peer import GrpcioPeer
 from lossd_server.front.reloading import Reloading
 from lossd_server.front.request_headers import MAX_METADATA_BYTES
 from lossd_server.front.rpc import Method
@@ -39,9 +39,6 @@ _GOODBYE_SECONDS: Final = 0.5
 
 # How soon a stream ends whose caller's token was removed.
 _AUTHENTICATE_SECONDS: Final = 1.0
-
-# The types of subject alternative names, as grpcio and as the ssl module calls them.
-_NAME_TYPES: Final = {"peer_dns": "DNS", "peer_uri": "URI", "peer_email": "email", "peer_ip": "IP Address"}
 
 
 class GrpcioListener:
@@ -120,7 +117,7 @@ class _Handler(grpc.GenericRpcHandler):
         try:
             metadata = context.invocation_metadata()
             _check_size(metadata)
-            authenticate = partial(self._caller, method, _Peer(context), metadata)
+            authenticate = partial(self._caller, method, GrpcioPeer(context), metadata)
             caller = authenticate()
             answer = None
             if method.streaming:
@@ -143,7 +140,7 @@ class _Handler(grpc.GenericRpcHandler):
         finally:
             method.observe(code, time.monotonic() - started_at, caller)
 
-    def _caller(self, method: Method, peer: "_Peer", metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    def _caller(self, method: Method, peer: GrpcioPeer, metadata: Iterable[tuple[str, str | bytes]]) -> str:
         if method.open_to_all:
             return self._who.anybody(peer)
         authorization = next((str(value) for name, value in metadata if name == "authorization"), None)
@@ -247,35 +244,8 @@ class _Output:
         self.on_drained()
 
 
-class _Peer:
-    """A connection, as Callers asks about it."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-        self.name = ""
-
-    def info(self, name: str) -> Any:
-        """`peercert` and `peername` of asyncio.BaseTransport.get_extra_info."""
-        return _certificate(self._context.auth_context()) if name == "peercert" else _address(self._context.peer())
-
-
 def _nothing() -> None:
     """What happens when messages have left that nobody waits for."""
-
-
-def _certificate(properties: Mapping[str, Iterable[bytes]]) -> dict[str, Any]:
-    """What ssl.SSLSocket.getpeercert says of a verified certificate, as far as it names somebody; empty without one."""
-    types = {value: type_ for name, type_ in _NAME_TYPES.items() for value in properties.get(name, ())}
-    names = [(types.get(value, ""), value.decode()) for value in properties.get("x509_subject_alternative_name", ())]
-    common = [(("commonName", value.decode()),) for value in properties.get("x509_common_name", ())]
-    return {"subjectAltName": names, "subject": common} if names or common else {}
-
-
-def _address(peer: str) -> tuple[str, int] | None:
-    """The host and port of "ipv4:HOST:PORT" or "ipv6:%5BHOST%5D:PORT"; None for sockets that have none."""
-    kind, _, address = unquote(peer).partition(":")
-    host, _, port = address.rpartition(":")
-    return (host.strip("[]"), int(port)) if kind in ("ipv4", "ipv6") else None
 
 
 def _check_size(metadata: Iterable[tuple[str, str | bytes]]) -> None:

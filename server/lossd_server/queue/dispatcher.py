@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
@@ -25,6 +24,7 @@ from lossd_server.compute.batch import answer_empty
 from lossd_server.compute.device import Device, Results
 from lossd_server.errors import CallError, Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
 from lossd_server.queue.coalescer import Coalescer, Full
+from lossd_server.queue.observer import BatchObserver
 from lossd_server.queue.submission import Entry, Submission
 from lossd_server.queue.time_slices import TimeSlices, Work
 
@@ -57,18 +57,6 @@ class _Running:
     reason: str
     started_at: float
     overdue: asyncio.TimerHandle = field(init=False)
-
-
-class BatchObserver(Protocol):
-    """What the metrics want to know of every batch."""
-
-    def batch_computed(self, loss: str, reason: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
-        """Called on the event loop after each batch.
-
-        `reason` is why it started: "idle" if a call found the device idle, "freed" if calls had gathered while it was busy,
-        "max_bytes" or "max_elements" if calls that could have joined found no room. `queued`: seconds in the queue, and how many
-        calls waited so long.
-        """
 
 
 class Dispatcher:

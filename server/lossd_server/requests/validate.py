@@ -187,7 +187,8 @@ def _check_size(
             actual=workspace,
         )
     if operations > limits.max_operations:
-        raise OperationsTooLarge(spec.rpc, limit=limits.max_operations, actual=operations)
+        text = f"{spec.rpc} would take about {operations:.3g} operations; {limits.max_operations:.3g} are allowed: split the batch"
+        raise OperationsTooLarge(text, limit=limits.max_operations, actual=operations)
 
 
 def _key(spec: LossSpec, arrangement: Arrangement, params: dict[str, Any], double: bool) -> Hashable:

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who calls over grpcio: its words for a peer and a certificate, in those of asyncio and ssl."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+# The types of subject alternative names, as grpcio and as the ssl module calls them.
+_NAME_TYPES: Final = {"peer_dns": "DNS", "peer_uri": "URI", "peer_email": "email", "peer_ip": "IP Address"}
+
+
+class GrpcioPeer:
+    """A connection, as Callers asks about it."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self.name = ""
+
+    def info(self, name: str) -> Any:
+        """`peercert` and `peername` of asyncio.BaseTransport.get_extra_info."""
+        return _certificate(self._context.auth_context()) if name == "peercert" else _address(self._context.peer())
+
+
+# Implementation details follow.
+
+
+def _certificate(properties: Mapping[str, Iterable[bytes]]) -> dict[str, Any]:
+    """What ssl.SSLSocket.getpeercert says of a verified certificate, as far as it names somebody; empty without one."""
+    types = {value: type_ for name, type_ in _NAME_TYPES.items() for value in properties.get(name, ())}
+    names = [(types.get(value, ""), value.decode()) for value in properties.get("x509_subject_alternative_name", ())]
+    common = [(("commonName", value.decode()),) for value in properties.get("x509_common_name", ())]
+    return {"subjectAltName": names, "subject": common} if names or common else {}
+
+
+def _address(peer: str) -> tuple[str, int] | None:
+    """The host and port of "ipv4:HOST:PORT" or "ipv6:%5BHOST%5D:PORT"; None for sockets that have none."""
+    kind, _, address = unquote(peer).partition(":")
+    host, _, port = address.rpartition(":")
+    return (host.strip("[]"), int(port)) if kind in ("ipv4", "ipv6") else None
