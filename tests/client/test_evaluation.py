@@ -197,7 +197,7 @@ def test_what_a_dead_server_did_not_answer_is_sent_again(fake: Fake) -> None:
         return outcome(call)
 
     fake.on_call = on_call
-    with lossd.Client(fake.address) as client:
+    with lossd.Client(fake.address, retry=False) as client:
         evaluation = client.evaluation()
         for i in range(5):
             evaluation.mse_loss([float(i)], [0.0])

@@ -15,9 +15,9 @@ from lossd import _calls
 from lossd._batch import AsyncBatch
 from lossd._calls import Encoded
 from lossd._channel import DEFAULT_TIMEOUT_SECONDS, MAX_MESSAGE_BYTES, channel_options
-from lossd._codec import LossResult, Request
+from lossd._codec import UNSET, LossResult, Request, Unset
 from lossd._core import Core, Job, T
-from lossd._errors import CallCancelledError, ConnectionFailedError, ErrorDetails, error_of_rpc
+from lossd._errors import closed_error, error_of_rpc
 from lossd._evaluation import AsyncEvaluation
 from lossd._outbox import CONCURRENT_MESSAGES
 from lossd._task_stream import TaskStream
@@ -43,10 +43,11 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
         split: bool = True,
         credentials: grpc.ChannelCredentials | None = None,
         token: str | None = None,
+        retry: bool = True,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        super().__init__(timeout=timeout, token=token, max_message_bytes=max_message_bytes, split=split)
+        super().__init__(timeout=timeout, token=token, max_message_bytes=max_message_bytes, split=split, retry=retry)
         self._target = target
         self._credentials = credentials
         self._options = channel_options(max_message_bytes, options)
@@ -56,7 +57,7 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
         self._coalesce = coalesce
         self._stream = TaskStream(self._open_stream)
 
-    def batch(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS) -> AsyncBatch:
+    def batch(self, *, timeout: float | Unset | None = UNSET) -> AsyncBatch:
         """Collects calls, and sends them together when its `async with` ends. See Client.batch."""
         return AsyncBatch(self, timeout)
 
@@ -64,17 +65,13 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
         """The loss over many mini-batches, exact, overall and by named series. See Evaluation; here updates are awaited."""
         return AsyncEvaluation(self)
 
-    async def server_info(self, *, timeout: float | None = None) -> loss_service_pb2.GetServerInfoResponse:
+    async def server_info(self, *, timeout: float | Unset | None = UNSET) -> loss_service_pb2.GetServerInfoResponse:
         """Versions, devices, losses and limits of the server."""
-        return await self._server_info(self._timeout if timeout is None else timeout)
+        return await self._server_info(self._deadline(timeout))
 
-    async def wait_until_ready(self, timeout: float | None = DEFAULT_TIMEOUT_SECONDS) -> None:
-        """Until the connection stands. Raises ConnectionFailedError after `timeout` seconds."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._open().channel_ready()
-        except TimeoutError:
-            raise ConnectionFailedError(ErrorDetails("UNAVAILABLE", f"no server within {timeout} seconds")) from None
+    async def wait_until_ready(self, timeout: float | Unset | None = UNSET) -> None:
+        """Returns when the server answers. Raises ConnectionFailedError, which says why it does not, at the end of the timeout."""
+        await self._until_ready(timeout)
 
     async def close(self) -> None:
         """Ends the connection; calls in flight raise CallCancelledError."""
@@ -98,7 +95,6 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
         """The channel, opened on the running event loop."""
         loop = asyncio.get_running_loop()
         if self._channel is None:
-            self._check_process()
             self._loop = loop
             self._channel = (
                 grpc.aio.insecure_channel(self._target, self._options)
@@ -107,8 +103,6 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
             )
         if loop is not self._loop:
             raise RuntimeError("this AsyncClient belongs to another event loop: make one for each loop")
-        if self._closed:
-            raise _closed()
         return self._channel
 
     def _open_stream(self) -> Any:
@@ -127,7 +121,7 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if self._closed and not (task is not None and task.cancelling()):  # gRPC's word for a closed channel
-                raise _closed() from error
+                raise closed_error() from error
             raise
         return response
 
@@ -137,8 +131,6 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        if self._closed:
-            raise _closed()
 
     async def _all(self, jobs: Sequence[Job[T]]) -> list[T]:
         if len(jobs) == 1:
@@ -161,7 +153,3 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
 
     async def _finish(self, started: "asyncio.Task[T]") -> T:
         return await asyncio.shield(started)
-
-
-def _closed() -> CallCancelledError:
-    return CallCancelledError(ErrorDetails("CANCELLED", "the client was closed"))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossd._calls import Encoded
-from lossd._codec import LossResult, Request
+from lossd._codec import LossResult, Request, Unset
 from lossd._errors import LossdError
 from lossd._losses import LossMethods
 from lossd._outbox import CONCURRENT_MESSAGES, MESSAGE_BYTES
@@ -44,7 +44,7 @@ _SEND_BYTES: Final = 256 << 10
 
 
 class _Collector(LossMethods[Pending[float], Pending[NDArray[np.floating[Any]]], Pending[LossResult]]):
-    def __init__(self, core: "Core[Any, Any, Any]", timeout: float | None) -> None:
+    def __init__(self, core: "Core[Any, Any, Any]", timeout: float | Unset | None) -> None:
         self._core = core
         self._timeout = timeout
         self._calls: list[Request | Encoded] = []

@@ -8,26 +8,7 @@ from typing import Any, Final
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 MAX_MESSAGE_BYTES: Final = 64 << 20  # the server's default limit
 
-_SERVICE_CONFIG: Final = json.dumps(
-    {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            },
-            # Calls of a stream that broke are made again one by one, under the policy above.
-            {"name": [{"service": "lossd.v1.EvaluationService", "method": "ScoreStream"}]},
-        ],
-        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
-    }
-)
+_SERVICE_CONFIG: Final = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
 
 
 def channel_options(max_message_bytes: int, options: Sequence[tuple[str, Any]] = ()) -> list[tuple[str, Any]]:
@@ -36,8 +17,9 @@ def channel_options(max_message_bytes: int, options: Sequence[tuple[str, Any]] =
     ours = {
         "grpc.max_send_message_length": transport_limit,
         "grpc.max_receive_message_length": transport_limit,
-        "grpc.per_rpc_retry_buffer_size": transport_limit,  # without it gRPC does not retry requests above 256 KiB
-        "grpc.enable_retries": 1,
+        "grpc.enable_retries": 0,  # Core retries up to the call's deadline; gRPC gives up after five attempts, however short
+        "grpc.initial_reconnect_backoff_ms": 100,
+        "grpc.max_reconnect_backoff_ms": 2_000,
         "grpc.service_config": _SERVICE_CONFIG,
         "grpc.keepalive_time_ms": 60_000,
         "grpc.keepalive_timeout_ms": 20_000,

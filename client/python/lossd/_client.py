@@ -15,9 +15,9 @@ from lossd import _calls
 from lossd._batch import Batch
 from lossd._calls import Encoded
 from lossd._channel import DEFAULT_TIMEOUT_SECONDS, MAX_MESSAGE_BYTES, channel_options
-from lossd._codec import LossResult, Request
+from lossd._codec import UNSET, LossResult, Request, Unset
 from lossd._core import Core, Job, T, run
-from lossd._errors import CallCancelledError, ConnectionFailedError, ErrorDetails, error_of_rpc
+from lossd._errors import closed_error, error_of_rpc
 from lossd._evaluation import Evaluation
 from lossd._outbox import CONCURRENT_MESSAGES
 from lossd._thread_stream import ThreadStream
@@ -28,11 +28,15 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
     """A connection to a lossd server. Safe to share between threads; not across a fork. Close it, or use it in a `with`.
 
     Methods raise LossdError and its kinds (lossd.InvalidArgumentError, ...), and TypeError or ValueError for arguments that
-    cannot be sent at all. Calls that found the server overloaded or unreachable are retried within their timeout.
+    cannot be sent at all.
 
     Args:
         target: "host:port", or any gRPC target.
-        timeout: Seconds that a call may take, retries included; None waits for ever.
+        timeout: Seconds that a call may take, retries included; None waits for ever. Methods have a `timeout` of the same meaning;
+            without it this one holds.
+        retry: Make calls again that found no server, or a full one, until they succeed or their timeout would pass. The pauses grow from
+            50 ms to 1 s, are random by half, and longer if the server asks for it. So the restart of a server costs no call. False
+            raises the first error.
         coalesce: Calls that threads make at the same time share a stream, which costs both sides less; each keeps its own
             timeout, error and answer. A lone call leaves at once.
         split: Calls above the message limit are sent in parts along their batch dimension and merged exactly; False raises
@@ -53,10 +57,11 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
         split: bool = True,
         credentials: grpc.ChannelCredentials | None = None,
         token: str | None = None,
+        retry: bool = True,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        super().__init__(timeout=timeout, token=token, max_message_bytes=max_message_bytes, split=split)
+        super().__init__(timeout=timeout, token=token, max_message_bytes=max_message_bytes, split=split, retry=retry)
         merged = channel_options(max_message_bytes, options)
         self._channel = grpc.insecure_channel(target, merged) if credentials is None else grpc.secure_channel(target, credentials, merged)
         self._methods: dict[str, Any] = {}
@@ -67,7 +72,7 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
             metadata = self._metadata
             self._stream = ThreadStream(lambda messages: method(messages, metadata=metadata))
 
-    def batch(self, *, timeout: float | None = DEFAULT_TIMEOUT_SECONDS) -> Batch:
+    def batch(self, *, timeout: float | Unset | None = UNSET) -> Batch:
         """Collects calls, and sends them many at a time:
 
         with client.batch() as batch:
@@ -79,7 +84,7 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
         the end of the `with`.
 
         Args:
-            timeout: Seconds that all calls together may take; None waits for ever.
+            timeout: Seconds that all calls together may take; None waits for ever. By default the client's.
         """
         return Batch(self, timeout)
 
@@ -87,19 +92,13 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
         """The loss over many mini-batches, exact, overall and by named series. See Evaluation."""
         return Evaluation(self)
 
-    def server_info(self, *, timeout: float | None = None) -> loss_service_pb2.GetServerInfoResponse:
+    def server_info(self, *, timeout: float | Unset | None = UNSET) -> loss_service_pb2.GetServerInfoResponse:
         """Versions, devices, losses and limits of the server."""
-        return run(self._server_info(self._timeout if timeout is None else timeout))
+        return run(self._server_info(self._deadline(timeout)))
 
-    def wait_until_ready(self, timeout: float | None = DEFAULT_TIMEOUT_SECONDS) -> None:
-        """Until the connection stands. Raises ConnectionFailedError after `timeout` seconds."""
-        ready = grpc.channel_ready_future(self._channel)
-        try:
-            ready.result(timeout)
-        except grpc.FutureTimeoutError:
-            raise ConnectionFailedError(ErrorDetails("UNAVAILABLE", f"no server within {timeout} seconds")) from None
-        finally:
-            ready.cancel()
+    def wait_until_ready(self, timeout: float | Unset | None = UNSET) -> None:
+        """Returns when the server answers. Raises ConnectionFailedError, which says why it does not, at the end of the timeout."""
+        run(self._until_ready(timeout))
 
     def close(self) -> None:
         """Ends the connection; calls in flight raise CallCancelledError."""
@@ -121,7 +120,6 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
         return run(self._score(request, return_statistics))
 
     async def _unary(self, method: str, message: bytes, timeout: float | None) -> bytes:
-        self._check_process()
         send = self._methods.get(method)
         if send is None:
             send = self._methods[method] = self._channel.unary_unary(method)
@@ -129,17 +127,15 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
             response: bytes = send(message, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise error_of_rpc(error) from error
-        except ValueError as error:  # gRPC's word for a closed channel
-            raise CallCancelledError(ErrorDetails("CANCELLED", str(error))) from error
+        except ValueError as error:  # the channel was closed meanwhile
+            raise closed_error() from error
         return response
 
     async def _post(self, call: Encoded, deadline: float | None) -> Any:
-        self._check_process()
         return self._stream.score(call, deadline)
 
     async def _sleep(self, seconds: float) -> None:
-        if self._closing.wait(seconds):
-            raise CallCancelledError(ErrorDetails("CANCELLED", "the client was closed"))
+        self._closing.wait(min(seconds, threading.TIMEOUT_MAX))
 
     async def _all(self, jobs: Sequence[Job[T]]) -> list[T]:
         if len(jobs) == 1:

@@ -7,6 +7,7 @@ never suspend, so that `run` completes a coroutine over them in one step, withou
 
 import math
 import os
+import random
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,14 +18,16 @@ from lossd import _calls, _codec, _split, twins
 from lossd._calls import Encoded
 from lossd._channel import MAX_MESSAGE_BYTES
 from lossd._codec import UNSET, LossResult, Request, Unset
-from lossd._errors import DeadlineError, ErrorDetails, LossdError, OverloadedError, TooLargeError
+from lossd._errors import ConnectionFailedError, DeadlineError, ErrorDetails, LossdError, OverloadedError, TooLargeError, closed_error
 from lossd._losses import LossMethods
 from lossd._losses._base import ArrayT, FloatT, ResultT
 from lossd._outbox import LARGEST_CALL_BYTES, MESSAGE_BYTES, Alone
 from lossd.v1 import loss_service_pb2
 
 SERVICE: Final = "lossd.v1.LossService"
-MAX_ATTEMPTS: Final = 4  # as in the service config
+# Between two attempts of a call: twice as long each time, of which a random half is left out, and as long as a server asks on top.
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 T = TypeVar("T")
 Job = Callable[[], Coroutine[Any, Any, T]]
@@ -46,8 +49,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 class Core(LossMethods[FloatT, ArrayT, ResultT]):
     """See the module."""
 
-    def __init__(self, *, timeout: float | None, token: str | None, max_message_bytes: int = MAX_MESSAGE_BYTES, split: bool) -> None:
+    def __init__(
+        self, *, timeout: float | None, token: str | None, max_message_bytes: int = MAX_MESSAGE_BYTES, split: bool, retry: bool
+    ) -> None:
         self._timeout = timeout
+        self._retry = retry
         self._metadata = None if token is None else (("authorization", f"Bearer {token}"),)
         self._limit = max_message_bytes
         self._split = split
@@ -62,7 +68,7 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
     # Implementation details follow: first the primitives.
 
     async def _unary(self, method: str, message: bytes, timeout: float | None) -> bytes:
-        """A unary RPC, retried by gRPC. Raises LossdError."""
+        """One attempt of a unary RPC. Raises LossdError."""
         raise NotImplementedError
 
     async def _post(self, call: Encoded, deadline: float | None) -> Any:
@@ -70,7 +76,7 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
         raise NotImplementedError
 
     async def _sleep(self, seconds: float) -> None:
-        """Waits. Raises CallCancelledError where the client is closed meanwhile."""
+        """Waits. May return early if the client is closed meanwhile."""
         raise NotImplementedError
 
     async def _all(self, jobs: Sequence[Job[T]]) -> list[T]:
@@ -90,7 +96,7 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
     async def _score(self, request: Request, return_statistics: bool, deadline: float | Unset | None = UNSET) -> Any:
         """The answer to a call, merged from those of its parts if it is too large. Without `deadline`, that of its options."""
         if deadline is UNSET:
-            deadline = self._deadline(request.options.get("timeout", self._timeout))
+            deadline = self._deadline(request.options.get("timeout", UNSET))
         if request.nbytes > self._limit:
             refused = _split.too_large(request, self._limit)
         else:
@@ -105,15 +111,19 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
 
     async def _respond(self, call: Encoded, deadline: float | None) -> Any:
         """The LossResponse twin of a call."""
-        left = remaining(deadline)
-        if self._coalesce and len(call.message) <= LARGEST_CALL_BYTES:
-            try:
-                return await self._post(call, deadline)
-            except Alone as alone:
-                if alone.after_seconds:
-                    await self._pause(alone.after_seconds, deadline)
-                left = remaining(deadline)
-        return _LossResponse.FromString(await self._unary(f"/{SERVICE}/{call.rpc}", call.message, left))
+        shared = self._coalesce and len(call.message) <= LARGEST_CALL_BYTES
+
+        async def attempt(left: float | None) -> Any:
+            nonlocal shared
+            if shared:
+                shared = False
+                try:
+                    return await self._post(call, deadline)
+                except Alone:
+                    left = remaining(deadline)
+            return _LossResponse.FromString(await self._unary(f"/{SERVICE}/{call.rpc}", call.message, left))
+
+        return await self._retried(attempt, deadline)
 
     async def _score_parts(self, request: Request, deadline: float | None, refused: TooLargeError) -> LossResult:
         """The result merged from the parts of a request that is too large. Raises TooLargeError if splitting is off, or cannot help."""
@@ -146,8 +156,8 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
         """Takes over the server's limit on the bytes of a request, if that is why it was refused."""
         if refused.reason == "REQUEST_TOO_LARGE" and refused.limit_bytes is not None:
             self._limit = min(self._limit, refused.limit_bytes)
-        elif request.nbytes <= self._limit and not refused.reason:  # gRPC refused it, and does not say why
-            self._limit = min(self._limit, (await self._server_info(remaining(deadline))).max_request_bytes)
+        elif request.nbytes <= self._limit and _split.refused_by_grpc(refused):
+            self._limit = min(self._limit, (await self._server_info(deadline)).max_request_bytes)
 
     # Many calls.
 
@@ -184,52 +194,80 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
         return outcomes
 
     async def _score_message(self, calls: Sequence[Encoded], deadline: float | None) -> list[Any]:
-        """The LossResponse twins or LossdErrors of calls that go as one message; in halves where that is too large."""
+        """The LossResponse twins or LossdErrors of calls that go as one message; in halves if that is too large."""
         outcomes: list[Any] = [None] * len(calls)
         todo = list(range(len(calls)))
-        for attempt in range(MAX_ATTEMPTS):
-            try:
-                message = _calls.batch_message(calls[i] for i in todo)
-                answers = _calls.batch_outcomes(await self._unary(f"/{_calls.SERVICE}/ScoreBatch", message, remaining(deadline)), len(todo))
-            except LossdError as error:
-                if isinstance(error, TooLargeError) and len(todo) > 1:
-                    middle = len(todo) // 2
-                    answers = [
-                        answer
-                        for half in (todo[:middle], todo[middle:])
-                        for answer in await self._score_message([calls[i] for i in half], deadline)
-                    ]
-                else:
-                    answers = [error] * len(todo)
-                    attempt = MAX_ATTEMPTS  # gRPC has retried the message
+
+        async def attempt(left: float | None) -> None:
+            nonlocal todo
+            message = _calls.batch_message(calls[i] for i in todo)
+            answers = _calls.batch_outcomes(await self._unary(f"/{_calls.SERVICE}/ScoreBatch", message, left), len(todo))
             for i, answer in zip(todo, answers, strict=True):
                 outcomes[i] = answer
             todo = [i for i in todo if isinstance(outcomes[i], OverloadedError)]
-            if not todo or attempt + 1 >= MAX_ATTEMPTS:
-                break
-            try:
-                await self._pause(max(outcomes[i].retry_after_seconds or 0.0 for i in todo), deadline)
-            except LossdError as error:
-                for i in todo:
-                    outcomes[i] = error
-                break
+            if todo:
+                raise max((outcomes[i] for i in todo), key=lambda error: error.retry_after_seconds or 0.0)
+
+        try:
+            await self._retried(attempt, deadline)
+        except LossdError as error:
+            if isinstance(error, TooLargeError) and len(todo) > 1:
+                middle = len(todo) // 2
+                halves = [await self._score_message([calls[i] for i in half], deadline) for half in (todo[:middle], todo[middle:])]
+                answers = [*halves[0], *halves[1]]
+            else:
+                answers = [error] * len(todo)
+            for i, answer in zip(todo, answers, strict=True):
+                outcomes[i] = answer
         return outcomes
 
     # What both need.
 
-    async def _server_info(self, timeout: float | None) -> loss_service_pb2.GetServerInfoResponse:
-        return loss_service_pb2.GetServerInfoResponse.FromString(await self._unary(f"/{SERVICE}/GetServerInfo", b"", timeout))
+    async def _server_info(self, deadline: float | None, retry: bool | None = None) -> loss_service_pb2.GetServerInfoResponse:
+        async def attempt(left: float | None) -> bytes:
+            return await self._unary(f"/{SERVICE}/GetServerInfo", b"", left)
 
-    async def _pause(self, seconds: float, deadline: float | None) -> None:
-        """Waits as a server asked to. Raises DeadlineError where the deadline comes first."""
-        left = remaining(deadline)
-        await self._sleep(seconds if left is None else min(seconds, left))
-        remaining(deadline)
+        return loss_service_pb2.GetServerInfoResponse.FromString(await self._retried(attempt, deadline, retry))
 
-    def _deadline(self, timeout: float | None) -> float | None:
+    async def _until_ready(self, timeout: float | Unset | None) -> None:
+        try:
+            await self._server_info(self._deadline(timeout), retry=True)
+        except DeadlineError as error:
+            message = f"no server answered within the timeout: {error.message}"
+            raise ConnectionFailedError(ErrorDetails("UNAVAILABLE", message)) from error
+
+    async def _retried(
+        self, attempt: Callable[[float | None], Coroutine[Any, Any, T]], deadline: float | None, retry: bool | None = None
+    ) -> T:
+        """The result of an attempt, which is made until it does not fail with ConnectionFailedError or OverloadedError.
+
+        All RPCs are idempotent. An error is raised at once if the next attempt would come after the deadline. An attempt gets the
+        seconds that are left. `retry` overrides the client's setting.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            self._check_usable()
+            try:
+                return await attempt(remaining(deadline))
+            except LossdError as error:
+                if self._closed:
+                    raise closed_error() from error
+                if not isinstance(error, ConnectionFailedError | OverloadedError) or not (self._retry if retry is None else retry):
+                    raise
+                seconds = (error.details.retry_after_seconds or 0.0) + pause * random.uniform(0.5, 1.0)
+                if time.monotonic() + seconds >= (math.inf if deadline is None else deadline):
+                    raise
+            await self._sleep(seconds)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _deadline(self, timeout: float | Unset | None) -> float | None:
+        """On time.monotonic's clock. `timeout` is in seconds; None waits for ever, and UNSET is the client's."""
+        timeout = self._timeout if timeout is UNSET else timeout
         return None if timeout is None else time.monotonic() + timeout
 
-    def _check_process(self) -> None:
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise closed_error()
         if os.getpid() != self._pid:
             name = type(self).__name__
             raise RuntimeError(f"this {name} was made before a fork; gRPC channels do not survive one: make a new {name}")

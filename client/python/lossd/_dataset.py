@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lossd import _split
 from lossd._batch import shareable
 from lossd._client import Client
-from lossd._codec import LossResult, Request, Values
+from lossd._codec import UNSET, LossResult, Request, Values
 from lossd._core import run
 from lossd._errors import LossdError
 from lossd._files import Rows, Window
@@ -106,7 +106,7 @@ class _Slice:
 
 def _score_piece(client: Client, piece: list[_Slice]) -> list[Scored]:
     calls = [shareable(part.request) for part in piece]
-    outcomes = run(client._score_many(calls, client._deadline(client._timeout)))
+    outcomes = run(client._score_many(calls, client._deadline(UNSET)))
     scored = []
     for part, outcome in zip(piece, outcomes, strict=True):
         if isinstance(outcome, LossdError):

@@ -14,8 +14,9 @@
 Every one has `code` (as "INVALID_ARGUMENT"), `reason` (as "SHAPE_MISMATCH") and `metadata`.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -81,7 +82,7 @@ class OverloadedError(LossdError):
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """When the server would like to be asked again."""
+        """How long the server asks to wait before the call is made again; infinity: it asks not to be."""
         return self.details.retry_after_seconds
 
 
@@ -103,6 +104,11 @@ class CallCancelledError(LossdError):
 
 class ServerError(LossdError):
     """The server failed in a way that is not the caller's fault."""
+
+
+def closed_error() -> CallCancelledError:
+    """The error of calls in flight when their client is closed, and of calls of a closed client."""
+    return CallCancelledError(ErrorDetails("CANCELLED", "the client is closed"))
 
 
 _BY_CODE: Mapping[str, type[LossdError]] = {
@@ -129,10 +135,21 @@ def error_of_rpc(error: "grpc.RpcError") -> LossdError:
     code: str = error.code().name
     message: str = error.details() or code
     trailers: Any = error.trailing_metadata() or ()
+    details = ErrorDetails(code, message)
     for key, value in trailers:
         if key == "grpc-status-details-bin":
-            return error_of(_read_status(code, status_pb2.Status.FromString(value)))
-    return error_of(ErrorDetails(code, message))
+            details = _read_status(code, status_pb2.Status.FromString(value))
+    if details.retry_after_seconds is None:
+        details = replace(details, retry_after_seconds=_pushback(trailers))
+    return error_of(details)
+
+
+def _pushback(trailers: Any) -> float | None:
+    """What the trailer `grpc-retry-pushback-ms` asks for, in seconds: infinity if it is no number of milliseconds, as gRPC defines it."""
+    for key, value in trailers:
+        if key == "grpc-retry-pushback-ms":
+            return int(value) * 1e-3 if value.isdecimal() else math.inf
+    return None
 
 
 def _read_status(code: str, status: Any) -> ErrorDetails:

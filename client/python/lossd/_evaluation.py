@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self
 
 from lossd._batch import shareable
 from lossd._calls import Encoded
-from lossd._codec import LossResult, Request
+from lossd._codec import UNSET, LossResult, Request
 from lossd._errors import ConnectionFailedError, DeadlineError, LossdError, OverloadedError
 from lossd._losses import LossMethods
 from lossd._losses._base import ArrayT, FloatT, ResultT
@@ -153,7 +153,7 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
     def _send(self) -> None:
         calls, self._waiting, self._waiting_bytes = self._waiting, [], 0
         core = self._core
-        job = partial(core._score_many, [call for _, call in calls], core._deadline(core._timeout))
+        job = partial(core._score_many, [call for _, call in calls], core._deadline(UNSET))
         self._under_way.append((calls, core._start(job)))
 
     async def _settle(self) -> None:

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from lossd._calls import Encoded, stream_message, stream_outcomes
-from lossd._errors import OverloadedError
 
 T = TypeVar("T")
 
@@ -28,15 +27,11 @@ LARGEST_CALL_BYTES: Final = 256 << 10
 
 
 class Alone(Exception):  # noqa: N818 - an instruction, not a failure
-    """The stream has not answered the call: make it as a call of its own, `after_seconds` from now.
+    """The stream broke before it answered the call: make it as a call of its own.
 
-    So a call whose stream broke is retried, throttled and failed by the same rules as any other, and an error that the stream
-    met because of one call, or that all of them would meet, comes to each of them as its own.
+    So a call whose stream broke is retried and failed by the same rules as any other, and an error that the stream met because
+    of one call, or that all of them would meet, comes to each of them as its own.
     """
-
-    def __init__(self, after_seconds: float = 0.0) -> None:
-        super().__init__()
-        self.after_seconds = after_seconds
 
 
 class _Call(NamedTuple, Generic[T]):
@@ -107,8 +102,6 @@ class Outbox(Generic[T]):
             waiter = self._settle(id_)
             if waiter is None:
                 continue
-            if isinstance(outcome, OverloadedError):
-                outcome = Alone(outcome.retry_after_seconds or 0.0)
             answers.append((waiter, outcome))
         return answers
 

@@ -107,9 +107,14 @@ def refusal(rows: int, error: TooLargeError) -> Refusal:
     for name, limit in error.metadata.items():
         if name.startswith("limit_"):
             return Refusal(rows, float(limit), float(error.metadata.get(f"actual_{name.removeprefix('limit_')}", "nan")), error)
-    if "larger than max" not in error.message:
+    if not refused_by_grpc(error):
         raise error
-    return Refusal(rows, math.nan, math.nan, error)  # gRPC itself refused the request or the answer, and says no more than this
+    return Refusal(rows, math.nan, math.nan, error)
+
+
+def refused_by_grpc(error: TooLargeError) -> bool:
+    """Whether gRPC itself refused the request or the answer for its size, which it does not tell."""
+    return "larger than max" in error.message
 
 
 def rows_that_fit(request: Request, refusals: Sequence[Refusal]) -> int:

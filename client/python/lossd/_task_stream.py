@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from lossd._calls import Encoded
-from lossd._errors import CallCancelledError, DeadlineError, ErrorDetails
+from lossd._errors import DeadlineError, ErrorDetails, closed_error
 from lossd._outbox import Alone, Outbox
 
 
@@ -29,7 +29,7 @@ class TaskStream:
     async def score(self, call: Encoded, deadline: float | None) -> Any:
         """The LossResponse twin of a call. Raises LossdError, or Alone."""
         if self._closed:
-            raise _closed()
+            raise closed_error()
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         id_ = self._outbox.add(future, call, deadline)
@@ -51,7 +51,7 @@ class TaskStream:
         if self._timer is not None:
             self._timer.cancel()
         for future in self._outbox.clear():
-            _settle(future, _closed())
+            _settle(future, closed_error())
         if self._session is not None:
             self._session.cancel()
             await asyncio.wait([self._session])
@@ -116,7 +116,3 @@ def _settle(future: "asyncio.Future[Any]", outcome: Any) -> None:
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
-
-
-def _closed() -> CallCancelledError:
-    return CallCancelledError(ErrorDetails("CANCELLED", "the client was closed"))

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from lossd._calls import Encoded
-from lossd._errors import CallCancelledError, DeadlineError, ErrorDetails
+from lossd._errors import DeadlineError, ErrorDetails, closed_error
 from lossd._outbox import Alone, Outbox
 
 
@@ -28,7 +28,7 @@ class ThreadStream:
         waiter = _Waiter()
         with self._changed:
             if self._closed:
-                raise _closed()
+                raise closed_error()
             if self._session is None:
                 self._session = self._open()
             id_ = self._outbox.add(waiter, call, deadline)
@@ -56,7 +56,7 @@ class ThreadStream:
                 session.ended = True
             self._changed.notify_all()
         for waiter in waiters:
-            waiter.answer(_closed())
+            waiter.answer(closed_error())
         if session is not None:
             session.rpc.cancel()
             session.reader.join()
@@ -133,7 +133,3 @@ class _Waiter:
     def answer(self, outcome: Any) -> None:
         self.outcome = outcome
         self.answered.release()
-
-
-def _closed() -> CallCancelledError:
-    return CallCancelledError(ErrorDetails("CANCELLED", "the client was closed"))

@@ -34,6 +34,8 @@ ABOUT_FILES: Final = (
 )
 # Read at once: lengths are lists in the message, and log_probs are not cut along their first extent.
 _WHOLE: Final = ("input_lengths", "target_lengths", "log_probs")
+# A server that restarts later has all of --timeout; one that is not there at the beginning is more likely a wrong address.
+_CONNECT_SECONDS: Final = 2.0
 _OF_A_CLIENT: Final = ("address", "token_file", "timeout", "ca", "cert", "key", "server_name")
 
 
@@ -63,7 +65,9 @@ class LossGroup(click.Group):
             connection = {name: options.pop(name) for name in _OF_A_CLIENT}
             own = {option.name: options.pop(option.name) for option in self._own if option.name}
             with failing_clearly(connection["address"]), ExitStack() as files, _client(**connection) as client:
-                self._act(client, _request(cmd_name, options, files), files, **own)
+                request = _request(cmd_name, options, files)
+                client.wait_until_ready(min(connection["timeout"], _CONNECT_SECONDS))
+                self._act(client, request, files, **own)
 
         summary = " ".join(document.partition("\n\n")[0].split())
         return click.Command(
