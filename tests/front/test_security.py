@@ -86,6 +86,23 @@ def test_tls_serves_those_who_trust_its_certificate_and_nobody_else(files: Path)
         assert score(address, trusting(CA)) == 4.0
 
 
+@pytest.mark.parametrize(("protocols", "served"), [(["h2"], True), (["http/1.1"], False), ([], False)])
+def test_tls_is_for_those_who_negotiate_http_2(files: Path, protocols: list[str], served: bool) -> None:
+    """RFC 9113, section 3.2: with ALPN."""
+    context = ssl.create_default_context(cafile=str(files / "ca.crt"))
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    with testing.server(**tls(files)) as address:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
+            try:
+                secure.sendall(PREFACE)
+                answer = secure.recv(9)
+            except (ConnectionError, ssl.SSLError):
+                answer = b""
+    assert bool(answer) == served
+
+
 @pytest.mark.parametrize("stranger", [None, trustme.CA().issue_cert("nightly-job.example")], ids=["no certificate", "another CA's"])
 def test_mutual_tls_asks_for_a_certificate_of_its_ca(files: Path, stranger: trustme.LeafCert | None) -> None:
     with testing.server(**mutual(files)) as address:
