@@ -24,6 +24,7 @@ from lossd.v1 import (
 from lossd_server.losses import LOSSES
 from lossd_server.losses.spec import Real, Tensor
 from samples import SAMPLES, ErrorInput
+from support.arguments import argument
 from support.encoded_requests import encoded
 
 ERRORS = [pytest.param(name, error, id=f"{name}-{error.label}") for name, loss in SAMPLES.items() for error in loss.errors]
@@ -46,7 +47,7 @@ def test_a_bad_argument_is_named(client: lossd.Client, name: str, error: ErrorIn
         getattr(client, name)(**error.kwargs)
     assert (caught.value.code, caught.value.reason) == (error.code, error.reason)
     if error.field:
-        assert [violation.field for violation in caught.value.details.field_violations] == [error.field]
+        assert [violation.field for violation in caught.value.details.field_violations] == [argument(name, error.field)]
     assert still_answers(client)
 
 

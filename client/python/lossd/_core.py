@@ -14,11 +14,21 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from lossd import _calls, _codec, _split, twins
+from lossd import _calls, _codec, _parts, _split, twins
 from lossd._calls import Encoded
 from lossd._channel import MAX_MESSAGE_BYTES
 from lossd._codec import UNSET, LossResult, Request, Unset
-from lossd._errors import ConnectionFailedError, DeadlineError, ErrorDetails, LossdError, OverloadedError, TooLargeError, closed_error
+from lossd._errors import (
+    ConnectionFailedError,
+    DeadlineError,
+    ErrorDetails,
+    InvalidArgumentError,
+    LossdError,
+    OverloadedError,
+    TooLargeError,
+    closed_error,
+)
+from lossd._explain import check_shapes, explained, in_whole
 from lossd._losses import LossMethods
 from lossd._losses._base import ArrayT, FloatT, ResultT
 from lossd._outbox import LARGEST_CALL_BYTES, MESSAGE_BYTES, Alone
@@ -97,15 +107,17 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
         """The answer to a call, merged from those of its parts if it is too large. Without `deadline`, that of its options."""
         if deadline is UNSET:
             deadline = self._deadline(request.options.get("timeout", UNSET))
-        if request.nbytes > self._limit:
-            refused = _split.too_large(request, self._limit)
+        try:
+            check_shapes(request)
+            if request.nbytes > self._limit:
+                raise _split.too_large(request, self._limit)
+            response = await self._respond(Encoded(request.rpc, request.encode()), deadline)
+        except TooLargeError as error:
+            refused = error
+        except InvalidArgumentError as error:
+            raise explained(error, request) from None
         else:
-            try:
-                response = await self._respond(Encoded(request.rpc, request.encode()), deadline)
-            except TooLargeError as error:
-                refused = error
-            else:
-                return _codec.result(response) if return_statistics else _codec.value(response)
+            return _codec.result(response) if return_statistics else _codec.value(response)
         result = await self._score_parts(request, deadline, refused)
         return result if return_statistics else result.value
 
@@ -131,18 +143,18 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
             raise refused
         await self._learn_limit(request, refused, deadline)
         if request.nbytes > self._limit:
-            parts = _split.cut(request, _split.parts_needed(request, self._limit))
-            return _split.merge(request, await self._all([partial(self._score, part, True, deadline) for part in parts]))
+            parts = _split.cut(request, _parts.parts_needed(request, self._limit))
+            return _split.merge(request, await self._score_all(request, parts, 0, deadline))
         # Only the server can measure its other limits. One part goes ahead until the server takes it, and the rest is cut alike.
         total = rows = _split.count_rows(request)
         first, rest = request, []
-        refusals: list[_split.Refusal] = []
+        refusals: list[_parts.Refusal] = []
         while True:
-            refusals.append(_split.refusal(rows, refused))
+            refusals.append(_parts.refusal(rows, refused))
             if rows == 1:
                 ahead = await self._score_parts(first, deadline, refused)  # along its next extent
                 break
-            count = math.ceil(total / _split.rows_that_fit(request, refusals))
+            count = math.ceil(total / _parts.rows_that_fit(request, refusals))
             first, *rest = _split.cut(request, count)
             rows = total // count
             try:
@@ -150,13 +162,31 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
                 break
             except TooLargeError as error:
                 refused = error
-        return _split.merge(request, [ahead, *await self._all([partial(self._score, part, True, deadline) for part in rest])])
+            except InvalidArgumentError as error:
+                raise in_whole(explained(error, first), request, 0, rows) from None
+        return _split.merge(request, [ahead, *await self._score_all(request, rest, rows, deadline)])
+
+    async def _score_all(self, request: Request, parts: Sequence[Request], start: int, deadline: float | None) -> list[LossResult]:
+        """The results of parts of a request, of which the first begins at row `start`."""
+
+        async def score(part: Request, start: int) -> LossResult:
+            try:
+                result: LossResult = await self._score(part, True, deadline)
+            except InvalidArgumentError as error:
+                raise in_whole(error, request, start, start + _split.rows_in(request, part)) from None
+            return result
+
+        jobs: list[Job[LossResult]] = []
+        for part in parts:
+            jobs.append(partial(score, part, start))
+            start += _split.rows_in(request, part)
+        return await self._all(jobs)
 
     async def _learn_limit(self, request: Request, refused: TooLargeError, deadline: float | None) -> None:
         """Takes over the server's limit on the bytes of a request, if that is why it was refused."""
         if refused.reason == "REQUEST_TOO_LARGE" and refused.limit_bytes is not None:
             self._limit = min(self._limit, refused.limit_bytes)
-        elif request.nbytes <= self._limit and _split.refused_by_grpc(refused):
+        elif request.nbytes <= self._limit and _parts.refused_by_grpc(refused):
             self._limit = min(self._limit, (await self._server_info(deadline)).max_request_bytes)
 
     # Many calls.
@@ -203,7 +233,7 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
             message = _calls.batch_message(calls[i] for i in todo)
             answers = _calls.batch_outcomes(await self._unary(f"/{_calls.SERVICE}/ScoreBatch", message, left), len(todo))
             for i, answer in zip(todo, answers, strict=True):
-                outcomes[i] = answer
+                outcomes[i] = explained(answer, calls[i]) if isinstance(answer, InvalidArgumentError) else answer
             todo = [i for i in todo if isinstance(outcomes[i], OverloadedError)]
             if todo:
                 raise max((outcomes[i] for i in todo), key=lambda error: error.retry_after_seconds or 0.0)

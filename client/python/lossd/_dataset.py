@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lossd import _split
+from lossd import _parts, _split
 from lossd._batch import shareable
 from lossd._client import Client
 from lossd._codec import UNSET, LossResult, Request, Values
@@ -128,7 +128,7 @@ def _pieces(request: Request, by: Rows | None) -> Iterator[list[_Slice]]:
         raise ValueError(f"the slices have shape {list(by.shape)}; there are {count} rows")
     shared = _loaded(dataclasses.replace(request, fields={name: request.fields[name] for name in _split.shared_fields(request)}))
     request = dataclasses.replace(request, fields={**request.fields, **shared.fields})
-    parts = 1 if request.nbytes <= PIECE_BYTES else _split.parts_needed(request, PIECE_BYTES)
+    parts = 1 if request.nbytes <= PIECE_BYTES else _parts.parts_needed(request, PIECE_BYTES)
     edges = [count * i // parts for i in range(parts + 1)]
     selections = [slice(start, stop) for start, stop in pairwise(edges)]
     for selection, part in zip(selections, _split.select(request, selections), strict=True):

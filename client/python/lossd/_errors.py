@@ -25,7 +25,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """What is wrong with one argument. `field` is its name in the request message."""
+    """What is wrong with one argument. `field` is the argument's name, or a path that begins with it."""
 
     field: str
     description: str

@@ -6,7 +6,6 @@ RULES says for every RPC which fields are cut and how; the rest is the same for 
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -92,66 +91,6 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A server refused a request of so many rows: by its measure it takes `actual`, and `limit` is allowed; NaN if it did not say."""
-
-    rows: int
-    limit: float
-    actual: float
-    error: TooLargeError
-
-
-def refusal(rows: int, error: TooLargeError) -> Refusal:
-    """What the error says about a request of so many rows. Raises the error if cutting the request cannot help."""
-    for name, limit in error.metadata.items():
-        if name.startswith("limit_"):
-            return Refusal(rows, float(limit), float(error.metadata.get(f"actual_{name.removeprefix('limit_')}", "nan")), error)
-    if not refused_by_grpc(error):
-        raise error
-    return Refusal(rows, math.nan, math.nan, error)
-
-
-def refused_by_grpc(error: TooLargeError) -> bool:
-    """Whether gRPC itself refused the request or the answer for its size, which it does not tell."""
-    return "larger than max" in error.message
-
-
-def rows_that_fit(request: Request, refusals: Sequence[Refusal]) -> int:
-    """How many rows a part of the request may have, one at least, from refusals of ever fewer of its rows.
-
-    What a request takes grows by the same amount with every row, on top of what goes with every part: one refusal bounds the
-    rows, and two tell both amounts. Raises TooLargeError if what goes with every part is above the limit by itself.
-    """
-    last = refusals[-1]
-    rows = last.rows * last.limit / last.actual if last.actual else math.nan
-    if len(refusals) > 1 and refusals[-2].limit == last.limit:
-        before = refusals[-2]
-        a_row = (before.actual - last.actual) / (before.rows - last.rows)
-        every_part = last.actual - a_row * last.rows
-        if a_row <= 0 or every_part >= last.limit:
-            raise uncuttable(request, f"what goes with every part is above the limit by itself. {last.error.message}")
-        rows = (last.limit - every_part) / a_row
-    return max(1, int(rows) if rows < last.rows else last.rows // 2)
-
-
-def parts_needed(request: Request, limit: int) -> int:
-    """Into how many parts a request above `limit` bytes must be cut. Raises TooLargeError if that is in vain.
-
-    Parts may still be too large, if rows are of unequal length or one row is too large by itself: cut them again.
-    """
-    _, rows = _batch(request)
-    rest = {name: request.fields[name] for name in shared_fields(request)}
-    whole = dataclasses.replace(request, fields=rest).nbytes
-    room = limit - whole - 128 * len(request.fields)
-    if room <= 0:
-        sizes = {name: dataclasses.replace(request, fields={name: value}).nbytes for name, value in rest.items()}
-        name = max(sizes, key=sizes.__getitem__)
-        raise uncuttable(request, f"{name} of about {sizes[name]} bytes must go with every part, and {limit} bytes are allowed")
-    rows_a_part = room * rows // (request.nbytes - whole)
-    return math.ceil(rows / max(1, rows_a_part))
-
-
 def cut(request: Request, parts: int) -> list[Request]:
     """The request in that many parts of about equal size, as views; fewer where it has fewer rows.
 
@@ -190,6 +129,25 @@ def shared_fields(request: Request) -> list[str]:
     """The names of the fields that go with every part."""
     axis, _ = _batch(request)
     return [name for name in request.fields if not _is_cut(request, name, axis)]
+
+
+def rows_in(request: Request, part: Request) -> int:
+    """How many of the request's rows a part has."""
+    axis, _ = _batch(request)
+    lead = RULES[request.rpc].lead
+    return int(part.fields[lead].array.shape[_axis_of(request, lead, axis) or 0])
+
+
+def offset(request: Request, name: str, start: int) -> tuple[int, int] | None:
+    """The extent along which a tensor is cut and the index in it at which row `start` begins; None if it goes with every part."""
+    axis, _ = _batch(request)
+    if not _is_cut(request, name, axis):
+        return None
+    rule = RULES[request.rpc]
+    how = rule.fields[name]
+    if how is Cut.CONCATENATED:
+        return 0, sum(request.fields[rule.lengths][:start])
+    return (0 if how is Cut.ITEMS else _axis_of(request, name, axis) or 0), start
 
 
 def merge(request: Request, results: Sequence[LossResult]) -> LossResult:
