@@ -260,7 +260,8 @@ def test_an_error_names_the_field_and_the_rows(address: str, data: dict[str, Any
     assert done.exit_code == 1
     (start, stop) = map(int, re.search(r"in rows (\d+) to (\d+)\n$", done.output).groups())  # type: ignore[union-attr]
     assert start <= 2000 <= stop < start + 1000
-    assert done.output.startswith("Error: class_indices: ")
+    assert done.output.startswith("Error: target: ")
+    assert "the first at index [2000]" in done.output
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from lossd._batch import shareable
 from lossd._client import Client
 from lossd._codec import UNSET, LossResult, Request, Values
 from lossd._core import run
-from lossd._errors import LossdError
+from lossd._errors import InvalidArgumentError, LossdError
+from lossd._explain import in_whole
 from lossd._files import Rows, Window
 from lossd._losses import LossMethods
 
@@ -82,7 +83,7 @@ def score(client: Client, request: Request, by: Rows | None = None) -> Iterator[
         under_way: deque[Future[list[Scored]]] = deque()
         try:
             for piece in pieces:
-                under_way.append(pool.submit(_score_piece, client, piece))
+                under_way.append(pool.submit(_score_piece, client, request, piece))
                 if len(under_way) > _PIECES_UNDER_WAY:
                     yield from under_way.popleft().result()
             while under_way:
@@ -104,11 +105,13 @@ class _Slice:
     request: Request
 
 
-def _score_piece(client: Client, piece: list[_Slice]) -> list[Scored]:
+def _score_piece(client: Client, request: Request, piece: list[_Slice]) -> list[Scored]:
     calls = [shareable(part.request) for part in piece]
     outcomes = run(client._score_many(calls, client._deadline(UNSET)))
     scored = []
     for part, outcome in zip(piece, outcomes, strict=True):
+        if isinstance(outcome, InvalidArgumentError) and part.rows is None and _split.rows_of(request) is not None:
+            outcome = in_whole(outcome, request, part.start, part.stop)
         if isinstance(outcome, LossdError):
             outcome.add_note(f"in rows {part.start} to {part.stop - 1}")
             raise outcome
