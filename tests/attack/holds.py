@@ -216,11 +216,14 @@ async def _with_connections(
     async def again() -> None:
         while True:
             connection = None
-            with suppress(OSError):
+            try:
                 connection = await Connection.open(address, settings or {}, reads=reads)
                 await press(connection)
-            if connection is not None:
-                connection.close()
+            except OSError:
+                pass
+            finally:
+                if connection is not None:
+                    connection.close()
             await asyncio.sleep(_PAUSE_SECONDS)
 
     tasks = [asyncio.ensure_future(again()) for _ in range(count)]

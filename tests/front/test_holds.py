@@ -3,11 +3,12 @@
 
 import asyncio
 import base64
+import socket
 from contextlib import AsyncExitStack
 
 import pytest
 from grpc_health.v1 import health_pb2
-from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.admission import OVERHEAD_BYTES, Admission
@@ -22,15 +23,17 @@ from support.grpc_wire import (
     REFLECTION,
     SCORE_BATCH,
     SCORE_STREAM,
+    SERVER_INFO,
     UNAVAILABLE,
     WATCH,
     answer_of,
     begin,
+    headers,
     prefixed,
 )
 from support.harness import House, call, run, send, square, until
 from support.http2_peer import INITIAL
-from support.raw_connection import wire
+from support.raw_connection import PREFACE, wire
 
 UNREDUCED = encoded("mse_loss", input=[3.0] * 1000, target=[1.0] * 1000, reduction="none")[1]
 CALL = square(1, reduction="none")
@@ -111,6 +114,46 @@ def test_a_caller_that_takes_no_answers_is_refused_at_its_share() -> None:
                 statuses.append((await answer_of(client))["grpc-status"])
 
     run(story, max_in_flight_bytes=1 << 20)
+
+
+def test_a_peer_that_does_not_read_is_served_no_further_until_it_reads() -> None:
+    """Whatever windows it gives: what its transport holds counts, and what it sends meanwhile stays unread."""
+    streams = range(1, 20_000, 2)
+
+    async def story(home: House) -> None:
+        (host, port), loop = home.server.address.split(":"), asyncio.get_running_loop()
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        plain.setblocking(False)
+        await loop.sock_connect(plain, (host, int(port)))
+        first = headers(path=SERVER_INFO)
+        block, flags = first.data, first.flags
+        opening = PREFACE + WindowUpdateFrame(0, window_increment=1 << 30).serialize()
+        sent = opening + b"".join(
+            [
+                HeadersFrame(stream, block, flags=flags).serialize() + DataFrame(stream, prefixed(b""), flags=["END_STREAM"]).serialize()
+                for stream in streams
+            ]
+        )
+        sending = asyncio.ensure_future(loop.sock_sendall(plain, sent))
+        await until(lambda: bool(home.server._listener._hub.links))
+        (link,) = home.server._listener._hub.links
+        await until(lambda: link.connection.sending.paused)
+        served = -1
+        while served != link.connection._last_id:
+            served = link.connection._last_id
+            await asyncio.sleep(0.2)
+        assert served < streams[-1]
+        waiting = sum([stream.unsent is not None for stream in link.connection.streams.values()])
+        assert home.admission.in_flight_bytes >= link.unsent + waiting * OVERHEAD_BYTES
+        assert home.admission.in_flight_bytes < 4 << 20
+        assert link.unsent + link.connection.sending._out_bytes + len(link.connection._reader._rest) < 1 << 20
+        while link.connection._last_id < streams[-1] or link.connection.streams:
+            await loop.sock_recv(plain, 1 << 20)
+        await sending
+        plain.close()
+
+    run(story)
 
 
 # ---- messages of streams

@@ -292,6 +292,16 @@ def test_a_peer_with_a_small_table_is_told_once_that_we_use_none(size: int) -> N
     assert [list(decoder.decode(block)) for block in blocks] == [[(":status", "200")], [(":status", "200")], [("a", "b")]]
 
 
+def test_frames_are_small_enough_for_the_transport_to_be_asked_between_them() -> None:
+    """Whatever the peer allows: what the transport has taken is not counted to the stream any more."""
+    peer = ready(1)
+    peer.send(
+        SettingsFrame(0, settings={INITIAL: (1 << 31) - 1, FRAME_SIZE: (1 << 24) - 1}), WindowUpdateFrame(0, window_increment=1 << 30)
+    )
+    peer.connection.send_data(peer.readers[1].stream, bytes(4 << 20))
+    assert sum([len(each.data) for each in peer.back() if isinstance(each, DataFrame)]) <= 512 << 10
+
+
 BODIES = {stream: bytes([stream]) * size for stream, size in ((1, 200_000), (3, 70_000), (5, 3_000))}
 STREAMS = st.sampled_from(list(BODIES))
 

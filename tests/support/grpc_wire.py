@@ -9,6 +9,7 @@ from hyperframe.frame import HeadersFrame
 from support.raw_connection import Wire
 
 MSE: Final = "/lossd.v1.LossService/MseLoss"
+SERVER_INFO: Final = "/lossd.v1.LossService/GetServerInfo"
 SCORE_BATCH: Final = "/lossd.v1.EvaluationService/ScoreBatch"
 SCORE_STREAM: Final = "/lossd.v1.EvaluationService/ScoreStream"
 EVALUATE: Final = "/lossd.v1.EvaluationService/Evaluate"
@@ -27,10 +28,15 @@ def prefixed(message: bytes, compressed: int = 0) -> bytes:
     return bytes([compressed]) + len(message).to_bytes(4) + message
 
 
-def begin(client: Wire, *, stream: int = 1, **fields: str) -> None:
-    """Opens a request, to MseLoss unless `path` says otherwise, with these headers."""
+def headers(stream: int = 1, **fields: str) -> HeadersFrame:
+    """What opens a request, to MseLoss unless `path` says otherwise, with these headers. Any order of them can be sent."""
     named = {f":{name}" if name in ("method", "path") else name.replace("_", "-"): value for name, value in fields.items()}
-    client.send(HeadersFrame(stream, hpack.Encoder().encode({**_FIELDS, **named}.items(), huffman=False), flags=["END_HEADERS"]))
+    return HeadersFrame(stream, hpack.Encoder().encode({**_FIELDS, **named}.items(), huffman=False), flags=["END_HEADERS"])
+
+
+def begin(client: Wire, *, stream: int = 1, **fields: str) -> None:
+    """Opens a request."""
+    client.send(headers(stream, **fields))
 
 
 async def answer_of(client: Wire) -> dict[str, str]:

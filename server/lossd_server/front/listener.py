@@ -46,7 +46,7 @@ class Listener:
             settings.max_connection_age_grace_seconds,
         )
         self._front = front
-        self._hub = Connections(limits, read_request_headers, front.open_stream)
+        self._hub = Connections(limits, read_request_headers, front.open_stream, front.count_unsent)
         front.flush_with(self._hub.flush)
         self._bound: sockets.Bound | None = None
         self._tls: Reloading[ssl.SSLContext] | None = None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from lossd_server.admission import Admission
+from lossd_server.admission import Admission, Hold
 from lossd_server.errors import CallError, MetadataTooLarge, Unimplemented
 from lossd_server.front import status
 from lossd_server.front.callers import Callers
@@ -48,6 +48,7 @@ class Front:
         self._open_to_all = Admission(OPEN_TO_ALL_BYTES)
         self._methods: dict[str, Method] = {}
         self._arrived: list[Unary] = []
+        self._unsent: dict[ServerProtocol, Hold] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._flush: Callable[[], None] = _nothing
 
@@ -117,6 +118,13 @@ class Front:
         if ended:
             unary.data(memoryview(b""), True)
         return unary
+
+    def count_unsent(self, link: ServerProtocol, nbytes: int) -> None:
+        """Counts what the transport of a connection holds because its peer does not read."""
+        if nbytes:
+            self._unsent[link] = self._service.admission.hold(nbytes, self._who.anybody(link))
+        elif link in self._unsent:
+            self._unsent.pop(link).release()
 
     async def stop(self) -> None:
         """Ends what is still under way."""

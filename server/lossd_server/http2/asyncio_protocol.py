@@ -28,8 +28,14 @@ class ConnectionLimits:
     max_age_grace_seconds: float = 0.0  # for its streams to end after that; 0: as long as they take
 
 
+# So much is read at once: of DATA, which is handed on as it comes, and of other frames, which may have to wait for their turn.
 _READ_BYTES: Final = 256 << 10
+_FRAMES_BYTES: Final = 64 << 10
 _GOODBYE_SECONDS: Final = 0.5
+
+
+def _ignore(link: "ServerProtocol", nbytes: int) -> None:
+    pass
 
 
 class Connections:
@@ -40,10 +46,13 @@ class Connections:
         limits: ConnectionLimits,
         read_headers: Callable[[Any], Any],
         open_stream: Callable[["ServerProtocol", Stream, Any, bool], Receiver | None],
+        count_unsent: Callable[["ServerProtocol", int], None] = _ignore,
     ) -> None:
+        """`count_unsent` is told how many bytes a connection's transport has when it has too many, and 0 when it has few again."""
         self.limits = limits
         self.read_headers = read_headers
         self.open_stream = open_stream
+        self.count_unsent = count_unsent
         self.links: set[ServerProtocol] = set()
         self.buffer = memoryview(bytearray(_READ_BYTES))  # of all connections: what one has read is taken in before another reads
         self._unflushed: list[ServerProtocol] = []
@@ -130,7 +139,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self.flush()
 
     def get_buffer(self, _: int) -> memoryview:  # noqa: D102
-        return self._hub.buffer
+        return self._hub.buffer if self.connection.in_data else self._hub.buffer[:_FRAMES_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:  # noqa: D102
         self._heard_at, self._asked_at = time.monotonic(), None
@@ -139,20 +148,23 @@ class ServerProtocol(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:  # noqa: D102
         self.connection.sending.paused = True
+        self._hub.count_unsent(self, self._transport.get_write_buffer_size())
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:  # noqa: D102
         self.connection.sending.paused = False
+        self._hub.count_unsent(self, 0)
         if self._lingers or self._transport.is_closing():
             return
-        if not self._waiting:
-            self._transport.resume_reading()
         self.connection.resume()
         self.flush()
+        if not self._waiting:
+            self._go_on()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
         self._hub.links.discard(self)
+        self._hub.count_unsent(self, 0)
         self.connection.lost()
         self.lose()
 
@@ -254,8 +266,8 @@ class ServerProtocol(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         self._waiting = False
-        if self._transport.is_closing():
-            return
+        if self.connection.sending.paused or self._transport.is_closing():
+            return  # nothing is served to a peer that does not read: `resume_writing` goes on
         self._receive(None)
         if not (self._waiting or self._lingers or self.connection.sending.paused or self._transport.is_closing()):
             self._transport.resume_reading()

@@ -90,6 +90,11 @@ class Connection(Generic[Head]):
         self.resume()
         return used_up
 
+    @property
+    def in_data(self) -> bool:
+        """Whether more of a DATA frame is to come next."""
+        return self._reader.in_data
+
     def go_on(self, now: float = 0.0) -> bool:
         """A new slice, which begins with what waits: see `receive`."""
         self.budget.spent = 0

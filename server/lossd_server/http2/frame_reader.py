@@ -80,6 +80,11 @@ class FrameReader:
         self._rest = bytes(view[position:])
         return work.spent >= budget.SLICE
 
+    @property
+    def in_data(self) -> bool:
+        """Whether more of a DATA frame is to come next."""
+        return self._data is not None
+
     # Implementation details follow.
 
     def _begin_data(self, view: memoryview, start: int, available: int, length: int, flags: int, stream_id: int) -> int:

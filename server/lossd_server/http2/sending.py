@@ -126,7 +126,7 @@ class Sender:
             elif name == frames.MAX_FRAME_SIZE:
                 if not frames.DEFAULT_FRAME_SIZE <= value <= frames.LARGEST_FRAME_SIZE:
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame size that cannot be")
-                self._peer_frame_size = value
+                self._peer_frame_size = min(value, _TAKE_BYTES)  # so that the transport is asked after each frame
             elif name == frames.ENABLE_PUSH and value > 1:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "neither push nor no push")
 
