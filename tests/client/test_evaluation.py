@@ -259,3 +259,26 @@ def test_the_async_evaluation_gives_the_same_results(shared: Fake) -> None:
             evaluation[f"{i % 3}"].mse_loss(row, row * 0)
         evaluation.mse_loss(rows[0], rows[0])
         assert asyncio.run(main()) == evaluation.compute()
+
+
+@pytest.mark.parametrize("kind", [lossd.Client, lossd.AsyncClient])
+def test_an_evaluation_is_a_collection_of_the_names_of_its_series(shared: Fake, kind: Any) -> None:
+    made = kind(shared.address).evaluation()
+    assert (list(made), len(made), "north" in made) == ([], 0, False)
+    result = lossd.LossResult(1.0, 1.0, 1.0, 1.0, 1, 0, Execution(0.0, 0.0, 1, "cpu"))
+    for series in ("south", "north", "south"):
+        made.add(result, series=series)
+    assert (list(made), len(made), "north" in made, 0 in made) == (["south", "north"], 2, True, False)
+    asyncio.run(made._core.close()) if kind is lossd.AsyncClient else made._core.close()
+
+
+@pytest.mark.parametrize("kind", [lossd.Client, lossd.AsyncClient])
+@pytest.mark.parametrize("series", [0, None, torch.zeros(3), ("a", "b")], ids=lambda series: type(series).__name__)
+def test_a_series_is_named_by_a_string(shared: Fake, kind: Any, series: Any) -> None:
+    client = kind(shared.address)
+    with pytest.raises(TypeError, match="a series is named by a str, not by"):
+        client.evaluation()[series]
+    result = lossd.LossResult(1.0, 1.0, 1.0, 1.0, 1, 0, Execution(0.0, 0.0, 1, "cpu"))
+    with pytest.raises(TypeError, match="a series is named by a str, not by"):
+        client.evaluation().add(result, series=series)
+    asyncio.run(client.close()) if kind is lossd.AsyncClient else client.close()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The distances of triplet_margin_with_distance_loss: a function cannot cross the wire, so the set is closed."""
+"""The distances of triplet_margin_with_distance_loss: a function cannot be sent, so the set is closed."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,3 +46,28 @@ class SquaredEuclideanDistance:
 
 
 Distance = PairwiseDistance | CosineDistance | SquaredEuclideanDistance
+# What a caller may give for one.
+DistanceFunction = Distance | Callable[[Any, Any], Any]
+
+
+def distance_of(function: DistanceFunction | None) -> Distance:
+    """The distance that an argument stands for: one of ours, torch's module or function of the p-norm, or None for torch's default.
+
+    Raises TypeError for any other function, which cannot be sent.
+    """
+    if function is None:
+        return PairwiseDistance()
+    if isinstance(function, Distance):
+        return function
+    torch = sys.modules.get("torch")
+    module: Any = function
+    if torch is not None:
+        if function is torch.nn.functional.pairwise_distance:
+            return PairwiseDistance()
+        if type(function) is torch.nn.PairwiseDistance and not module.keepdim:
+            return PairwiseDistance(p=module.norm, eps=module.eps)
+        if type(function) is torch.nn.CosineSimilarity or function is torch.nn.functional.cosine_similarity:
+            raise TypeError("distance_function is a cosine similarity, which is no distance: use lossd.CosineDistance()")
+    name = getattr(function, "__qualname__", None) or repr(function)
+    known = "torch.nn.PairwiseDistance(p, eps), lossd.PairwiseDistance, lossd.CosineDistance or lossd.SquaredEuclideanDistance"
+    raise TypeError(f"distance_function is {name}, which the server does not have, and code cannot be sent: use {known}")

@@ -6,7 +6,7 @@ lost with a connection: what a dead server did not answer is sent again by the n
 """
 
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Self
@@ -123,12 +123,23 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
         is the caller's care; `reduction` is the series'."""
         self._state(series, "", reduction).totals.add(result)
 
+    def __iter__(self) -> Iterator[str]:
+        """The names of the series that were updated, in the order of their first update."""
+        return iter(list(self._series))
+
+    def __contains__(self, series: object) -> bool:
+        return series in self._series
+
+    def __len__(self) -> int:
+        return len(self._series)
+
     # Implementation details follow.
 
     def _drive(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         raise NotImplementedError
 
     def _state(self, series: str, loss: str, reduction: str) -> SeriesState:
+        _check_name(series)
         if reduction == "none":
             raise ValueError('an evaluation has no reduction="none": its results are values of whole series')
         state = self._series.get(series)
@@ -216,6 +227,11 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
         return copies
 
 
+def _check_name(series: object) -> None:
+    if not isinstance(series, str):
+        raise TypeError(f"a series is named by a str, not by {type(series).__name__}: evaluation[str(name)]")
+
+
 class Evaluation(_Evaluation[None, None, None]):
     """The loss over a data set, updated mini-batch by mini-batch. Made by Client.evaluation.
 
@@ -231,10 +247,13 @@ class Evaluation(_Evaluation[None, None, None]):
     Updates up to 1 MiB are copied and sent many at a time, so their errors come from a later update, or from `compute`; the
     update at fault counts for nothing. What failed because the server was away is kept, and sent again by what comes next.
 
+    `for name in evaluation`, `name in evaluation` and `len(evaluation)` are about the names of the series that were updated.
+
     Use from one thread at a time; merge the evaluations of several.
     """
 
     def __getitem__(self, series: str) -> Series:
+        _check_name(series)
         return Series(self, series)
 
     def compute(self) -> dict[str, SeriesResult]:
@@ -263,6 +282,7 @@ class AsyncEvaluation(_Evaluation[Awaitable[None], Awaitable[None], Awaitable[No
     """Evaluation for asyncio: the same, and everything but `reset` and `add` is awaited. Made by AsyncClient.evaluation."""
 
     def __getitem__(self, series: str) -> AsyncSeries:
+        _check_name(series)
         return AsyncSeries(self, series)
 
     async def compute(self) -> dict[str, SeriesResult]:

@@ -6,7 +6,7 @@
 from typing import Any, Unpack, overload
 
 from lossd._codec import CallOptions, request, values
-from lossd._distances import Distance, PairwiseDistance
+from lossd._distances import DistanceFunction, distance_of
 from lossd._losses._base import ArrayLike, ArrayT, Caller, FloatT, No, Reduced, ResultT, Unreduced, Yes
 
 
@@ -164,19 +164,19 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
 
     @overload
     def triplet_margin_with_distance_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *,
-                                          distance_function: Distance | None = ..., margin: float = ..., swap: bool = ...,
+                                          distance_function: DistanceFunction | None = ..., margin: float = ..., swap: bool = ...,
                                           reduction: Reduced = ..., return_statistics: No = ..., **options: Unpack[CallOptions]
                                           ) -> FloatT: ...
     @overload
     def triplet_margin_with_distance_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *,
-                                          distance_function: Distance | None = ..., margin: float = ..., swap: bool = ...,
+                                          distance_function: DistanceFunction | None = ..., margin: float = ..., swap: bool = ...,
                                           reduction: Unreduced, return_statistics: No = ..., **options: Unpack[CallOptions]) -> ArrayT: ...
     @overload
     def triplet_margin_with_distance_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *,
-                                          distance_function: Distance | None = ..., margin: float = ..., swap: bool = ...,
+                                          distance_function: DistanceFunction | None = ..., margin: float = ..., swap: bool = ...,
                                           reduction: str = ..., return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
     def triplet_margin_with_distance_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *,
-                                          distance_function: Distance | None = None, margin: float = 1.0, swap: bool = False,
+                                          distance_function: DistanceFunction | None = None, margin: float = 1.0, swap: bool = False,
                                           reduction: str = "mean", return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """triplet_margin_loss with another distance; the mean divides by the number of rows.
 
@@ -184,7 +184,8 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
             anchor: (..., D); float.
             positive: The shape of anchor; float.
             negative: The shape of anchor; float.
-            distance_function: PairwiseDistance (the default, with its defaults), CosineDistance or SquaredEuclideanDistance.
+            distance_function: lossd.PairwiseDistance (the default, with its defaults), CosineDistance or SquaredEuclideanDistance, or
+                torch.nn.PairwiseDistance. Other functions raise TypeError.
             margin: Finite, > 0.
             swap: As in triplet_margin_loss.
             reduction: "mean", "sum" or "none" (one value an element or row).
@@ -194,7 +195,7 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
 
         Source: torch.nn.functional.triplet_margin_with_distance_loss.
         """
-        distance = distance_function or PairwiseDistance()
+        distance = distance_of(distance_function)
         return self._call(
             request("TripletMarginWithDistanceLoss", reduction, options, anchor=values(anchor, "anchor"),
                     positive=values(positive, "positive"), negative=values(negative, "negative"), margin=margin, swap=swap,
