@@ -98,7 +98,7 @@ def test_a_changed_byte_anywhere_is_seen(data: st.DataObject) -> None:
     assert result(lambda: remembering.read(spec, bytes(changed))) == result(lambda: Reader(RequestLimits()).read(spec, bytes(changed)))
 
 
-@pytest.mark.parametrize("loss", [loss for loss in SAMPLES.values() if LOSSES[loss.rpc].arranged_by_shape], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [loss for loss in SAMPLES.values() if LOSSES[loss.rpc].columns_by_shape], ids=lambda loss: loss.name)
 def test_a_second_request_of_a_structure_is_not_parsed(loss: LossSamples, monkeypatch: pytest.MonkeyPatch) -> None:
     remembering = Reader(RequestLimits())
     rpc, message = encoded(loss.name, **loss.samples[0].kwargs)

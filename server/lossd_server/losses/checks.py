@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the losses' `arrange` and `inspect` functions are made of: relations between shapes, and ranges of values.
+"""What the losses' `to_columns` and `check_values` functions are made of: relations between shapes, and ranges of values.
 
 Every check looks at one request on the host, raises the InvalidArgument that names the field, and passes over targets once
 and over float inputs only where the definition demands it.
@@ -22,7 +22,7 @@ _FEW = 128
 
 _UNSIGNED: dict[int, Literal["B", "I", "Q"]] = {1: "B", 4: "I", 8: "Q"}
 
-Inspect = Callable[[Arguments, Arrangement, int], None]
+CheckValues = Callable[[Arguments, Arrangement, int], None]
 
 
 def same_shape(arguments: Arguments, name: str, like: str) -> None:
@@ -139,14 +139,14 @@ def class_indices(array: Array, field: str, classes: int, ignore_index: int | No
     return int(np.count_nonzero(ignored))
 
 
-def all_of(*checks: Check) -> Inspect:
-    """An `inspect` that checks values and notes nothing."""
+def all_of(*checks: Check) -> CheckValues:
+    """An `check_values` that checks values and notes nothing."""
 
-    def inspect(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
+    def check_values(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
         for check in checks:
             check(arguments)
 
-    return inspect
+    return check_values
 
 
 def _largest_unsigned(array: Array) -> int:
@@ -157,13 +157,13 @@ def _largest_unsigned(array: Array) -> int:
 
 
 def elementwise(*names: str, broadcast: tuple[str, ...] = ()) -> Callable[[Arguments], Arrangement]:
-    """An `arrange` for losses of aligned elements: tensors of the first one's shape, flattened.
+    """An `to_columns` for losses of aligned elements: tensors of the first one's shape, flattened.
 
     `broadcast` names optional tensors that are expanded to that shape.
     """
     first, *others = names
 
-    def arrange(arguments: Arguments) -> Arrangement:
+    def to_columns(arguments: Arguments) -> Arrangement:
         shape = arguments[first].shape
         size = arguments[first].size
         columns: dict[str, Array] = {first: arguments[first].reshaped(size)}
@@ -176,7 +176,7 @@ def elementwise(*names: str, broadcast: tuple[str, ...] = ()) -> Callable[[Argum
                 columns[name] = expanded(arguments[name], shape, name).reshaped(size)
         return Arrangement(columns=columns, rows=size, output_shape=shape, batch_extent=shape[0] if shape else 1)
 
-    return arrange
+    return to_columns
 
 
 def common_shape(arguments: Arguments, *names: str) -> tuple[int, ...]:
@@ -200,9 +200,9 @@ def common_shape(arguments: Arguments, *names: str) -> tuple[int, ...]:
 
 
 def broadcasting(*names: str, equal_ranks: bool = False) -> Callable[[Arguments], Arrangement]:
-    """An `arrange` for losses of elements of tensors that torch broadcasts."""
+    """An `to_columns` for losses of elements of tensors that torch broadcasts."""
 
-    def arrange(arguments: Arguments) -> Arrangement:
+    def to_columns(arguments: Arguments) -> Arrangement:
         shape = common_shape(arguments, *names)
         for name in names if equal_ranks else ():
             expect_rank(arguments[name], name, (len(arguments[names[0]].shape),))
@@ -210,7 +210,7 @@ def broadcasting(*names: str, equal_ranks: bool = False) -> Callable[[Arguments]
         columns = {name: expanded(arguments[name], shape, name).reshaped(size) for name in names}
         return Arrangement(columns=columns, rows=size, output_shape=shape, batch_extent=shape[0] if shape else 1)
 
-    return arrange
+    return to_columns
 
 
 def per_class(arguments: Arguments, name: str, classes: int) -> dict[str, Array]:

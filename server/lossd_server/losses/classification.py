@@ -46,7 +46,7 @@ def index_denominator(target: Array, weight: Array | None, ignored: int, ignore_
         return float(weight.values.astype(np.float64)[labels].sum())
 
 
-def _arrange_indices(arguments: Arguments, name: str) -> Arrangement:
+def _index_columns(arguments: Arguments, name: str) -> Arrangement:
     """Rows of class scores, and one class index for each."""
     column, shape, output_shape = class_rows(arguments)
     target: Array = arguments[name]
@@ -61,7 +61,7 @@ def _arrange_indices(arguments: Arguments, name: str) -> Arrangement:
     )
 
 
-def _inspect_indices(arguments: Arguments, arrangement: Arrangement, name: str, count: int) -> None:
+def _check_index_values(arguments: Arguments, arrangement: Arrangement, name: str, count: int) -> None:
     target: Array = arguments[name]
     weight, ignore_index = arrangement.shared.get("weight"), arguments["ignore_index"]
     ignored = checks.class_indices(target, name, arrangement.columns["input"].shape[1], ignore_index)
@@ -81,17 +81,17 @@ def _inspect_indices(arguments: Arguments, arrangement: Arrangement, name: str, 
         arrangement.mean_denominator, arrangement.ignored_count = None, 0
 
 
-def _arrange_nll(arguments: Arguments) -> Arrangement:
-    return _arrange_indices(arguments, "target")
+def _nll_columns(arguments: Arguments) -> Arrangement:
+    return _index_columns(arguments, "target")
 
 
-def _inspect_nll(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
-    _inspect_indices(arguments, arrangement, "target", count)
+def _check_nll_values(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
+    _check_index_values(arguments, arrangement, "target", count)
 
 
-def _arrange_cross_entropy(arguments: Arguments) -> Arrangement:
+def _cross_entropy_columns(arguments: Arguments) -> Arrangement:
     if "class_probabilities" not in arguments:
-        arrangement = _arrange_indices(arguments, "class_indices")
+        arrangement = _index_columns(arguments, "class_indices")
     else:
         if "ignore_index" in arguments.given:
             raise HyperparameterOutOfRange("ignore_index", "goes with class_indices only; class_probabilities have none")
@@ -111,9 +111,9 @@ def _arrange_cross_entropy(arguments: Arguments) -> Arrangement:
     return arrangement
 
 
-def _inspect_cross_entropy(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
+def _check_cross_entropy_values(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
     if "class_indices" in arguments:
-        _inspect_indices(arguments, arrangement, "class_indices", count)
+        _check_index_values(arguments, arrangement, "class_indices", count)
 
 
 def nll_loss(input: torch.Tensor, target: torch.Tensor, ignore_index: int, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -194,8 +194,8 @@ SPECS = (
         rpc="NllLoss",
         arguments={"input": _FLOAT, "target": Tensor(Kind.INDEX), "weight": _PER_CLASS, "ignore_index": Integer(-100)},
         coalescing=Coalescing.ROWS,
-        arrange=_arrange_nll,
-        inspect=_inspect_nll,
+        to_columns=_nll_columns,
+        check_values=_check_nll_values,
         kernel=nll_loss,
     ),
     LossSpec(
@@ -211,8 +211,8 @@ SPECS = (
         },
         one_of=(("class_indices", "class_probabilities"),),
         coalescing=Coalescing.ROWS,
-        arrange=_arrange_cross_entropy,
-        inspect=_inspect_cross_entropy,
+        to_columns=_cross_entropy_columns,
+        check_values=_check_cross_entropy_values,
         kernel=cross_entropy,
     ),
     LossSpec(
@@ -220,8 +220,8 @@ SPECS = (
         rpc="BceLoss",
         arguments={"input": _FLOAT, "target": _REAL, "weight": _OPTIONAL_REAL},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", "target", broadcast=("weight",)),
-        inspect=checks.all_of(checks.unit_interval("input"), checks.unit_interval("target", TargetOutOfRange)),
+        to_columns=checks.elementwise("input", "target", broadcast=("weight",)),
+        check_values=checks.all_of(checks.unit_interval("input"), checks.unit_interval("target", TargetOutOfRange)),
         kernel=binary_cross_entropy,
         workspace_factor=3.0,
     ),
@@ -230,7 +230,7 @@ SPECS = (
         rpc="BceWithLogitsLoss",
         arguments={"input": _FLOAT, "target": _REAL, "weight": _OPTIONAL_REAL, "pos_weight": _OPTIONAL_REAL},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", "target", broadcast=("weight", "pos_weight")),
+        to_columns=checks.elementwise("input", "target", broadcast=("weight", "pos_weight")),
         kernel=binary_cross_entropy_with_logits,
         workspace_factor=4.0,
     ),

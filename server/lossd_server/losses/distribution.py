@@ -40,7 +40,7 @@ def gaussian_nll_loss(
     return loss.add_(0.5 * math.log(2 * math.pi)) if full else loss
 
 
-# -- arranging
+# -- columns
 
 
 def _rates(arguments: Arguments) -> None:
@@ -56,7 +56,7 @@ def _variances(arguments: Arguments) -> None:
 _gaussian_pair = checks.broadcasting("input", "target")
 
 
-def _arrange_gaussian(arguments: Arguments) -> Arrangement:
+def _gaussian_columns(arguments: Arguments) -> Arrangement:
     arrangement = _gaussian_pair(arguments)
     if "variance_values" in arguments:
         variance = _variance_of(arguments["variance_values"], arguments["input"].shape)
@@ -89,7 +89,7 @@ SPECS = (
         rpc="KlDivLoss",
         arguments={**_PAIR, "log_target": Flag()},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", "target"),
+        to_columns=checks.elementwise("input", "target"),
         kernel=kl_div,
         workspace_factor=4.0,
         batch_mean=True,
@@ -100,8 +100,8 @@ SPECS = (
         rpc="PoissonNllLoss",
         arguments={**_PAIR, "log_input": Flag(True), "full": Flag(), "eps": Real(1e-8, above=0.0)},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", "target"),
-        inspect=checks.all_of(_rates),
+        to_columns=checks.elementwise("input", "target"),
+        check_values=checks.all_of(_rates),
         kernel=poisson_nll_loss,
         workspace_factor=8.0,
         nanoseconds_per_operation=5.0,
@@ -118,8 +118,8 @@ SPECS = (
         },
         one_of=(("variance_values", "variance_scalar"),),
         coalescing=Coalescing.ELEMENTS,
-        arrange=_arrange_gaussian,
-        inspect=checks.all_of(_variances),
+        to_columns=_gaussian_columns,
+        check_values=checks.all_of(_variances),
         kernel=gaussian_nll_loss,
         workspace_factor=3.0,
         nanoseconds_per_operation=4.0,

@@ -74,10 +74,10 @@ def _distance(u: torch.Tensor, v: torch.Tensor, distance: Distance) -> torch.Ten
     return 1 - row_sums.total((u / lengths[0]) * (v / lengths[1]))
 
 
-# -- arranging
+# -- columns
 
 
-def _arrange_rows(arguments: Arguments, first: str, *others: str) -> Arrangement:
+def _row_columns(arguments: Arguments, first: str, *others: str) -> Arrangement:
     """Vectors of the first one's shape, flattened to rows."""
     array = arguments[first]
     width = checks.expect_extent(array, first, -1, "the length of the vectors")
@@ -93,32 +93,32 @@ def _arrange_rows(arguments: Arguments, first: str, *others: str) -> Arrangement
 _signs = checks.all_of(checks.plus_minus_one())
 
 
-def _arrange_cosine(arguments: Arguments) -> Arrangement:
+def _cosine_columns(arguments: Arguments) -> Arrangement:
     checks.expect_rank(arguments["input1"], "input1", (1, 2))
-    arrangement = _arrange_rows(arguments, "input1", "input2")
+    arrangement = _row_columns(arguments, "input1", "input2")
     target = arguments["target"]
     checks.expect_shape(target, arrangement.output_shape, "target", f"input1 of shape {list(arguments['input1'].shape)}")
     arrangement.columns["target"] = target.reshaped(arrangement.rows)
     return arrangement
 
 
-def _arrange_triplet_rows(arguments: Arguments, p: float) -> Arrangement:
+def _triplet_row_columns(arguments: Arguments, p: float) -> Arrangement:
     checks.expect_rank_at_least(arguments["anchor"], "anchor", 1)
-    arrangement = _arrange_rows(arguments, "anchor", "positive", "negative")
+    arrangement = _row_columns(arguments, "anchor", "positive", "negative")
     distances = 3 if arguments["swap"] else 2
     arrangement.operations = distances * arguments["anchor"].size * (1 if p in _CHEAP_POWERS else _POWER_OPERATIONS)
     return arrangement
 
 
-def _arrange_triplet(arguments: Arguments) -> Arrangement:
-    return _arrange_triplet_rows(arguments, arguments["p"])
+def _triplet_columns(arguments: Arguments) -> Arrangement:
+    return _triplet_row_columns(arguments, arguments["p"])
 
 
-def _arrange_triplet_with_distance(arguments: Arguments) -> Arrangement:
+def _triplet_with_distance_columns(arguments: Arguments) -> Arrangement:
     kind = next((name for name in _DISTANCES if name in arguments), "pairwise_distance")
     chosen = arguments.get(kind, {})
     distance: Distance = (kind, chosen.get("p", 2.0), chosen.get("eps", 1e-6))
-    arrangement = _arrange_triplet_rows(arguments, distance[1])
+    arrangement = _triplet_row_columns(arguments, distance[1])
     arrangement.params["distance"] = distance
     return arrangement
 
@@ -140,8 +140,8 @@ SPECS = (
         rpc="MarginRankingLoss",
         arguments={"input1": _FLOAT, "input2": _FLOAT, "target": _REAL, "margin": Real(0.0), "allow_any_target": Flag()},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.broadcasting("input1", "input2", "target", equal_ranks=True),
-        inspect=_signs,
+        to_columns=checks.broadcasting("input1", "input2", "target", equal_ranks=True),
+        check_values=_signs,
         kernel=margin_ranking_loss,
         workspace_factor=4.0,
         nanoseconds_per_operation=2.5,
@@ -151,8 +151,8 @@ SPECS = (
         rpc="HingeEmbeddingLoss",
         arguments={"input": _FLOAT, "target": _REAL, "margin": Real(1.0), "allow_any_target": Flag()},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.broadcasting("input", "target"),
-        inspect=_signs,
+        to_columns=checks.broadcasting("input", "target"),
+        check_values=_signs,
         kernel=hinge_embedding_loss,
         workspace_factor=6.0,
         nanoseconds_per_operation=8.0,
@@ -162,8 +162,8 @@ SPECS = (
         rpc="CosineEmbeddingLoss",
         arguments={"input1": _FLOAT, "input2": _FLOAT, "target": _REAL, "margin": Real(0.0), "allow_any_target": Flag()},
         coalescing=Coalescing.ROWS,
-        arrange=_arrange_cosine,
-        inspect=_signs,
+        to_columns=_cosine_columns,
+        check_values=_signs,
         kernel=cosine_embedding_loss,
         workspace_factor=3.0,
         nanoseconds_per_operation=2.0,
@@ -173,7 +173,7 @@ SPECS = (
         rpc="TripletMarginLoss",
         arguments={**_TRIPLET, "margin": _TRIPLET_MARGIN, **_NORM, "swap": Flag()},
         coalescing=Coalescing.ROWS,
-        arrange=_arrange_triplet,
+        to_columns=_triplet_columns,
         kernel=triplet_margin_loss,
         workspace_factor=5.0,
     ),
@@ -182,7 +182,7 @@ SPECS = (
         rpc="TripletMarginWithDistanceLoss",
         arguments={**_TRIPLET, "margin": _TRIPLET_MARGIN, "swap": Flag(), **_DISTANCES},
         coalescing=Coalescing.ROWS,
-        arrange=_arrange_triplet_with_distance,
+        to_columns=_triplet_with_distance_columns,
         kernel=triplet_margin_with_distance_loss,
         workspace_factor=7.0,
     ),

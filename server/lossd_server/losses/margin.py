@@ -43,10 +43,10 @@ def multilabel_soft_margin_loss(input: torch.Tensor, target: torch.Tensor, weigh
     return row_sums.total(loss if weight is None else loss.mul_(weight)) / input.shape[-1]
 
 
-# -- arranging
+# -- columns
 
 
-def _arrange_scores(arguments: Arguments) -> Arrangement:
+def _score_columns(arguments: Arguments) -> Arrangement:
     """(N, C) or (C) scores alone; () is one class."""
     array = arguments["input"]
     checks.expect_rank(array, "input", (0, 1, 2))
@@ -56,8 +56,8 @@ def _arrange_scores(arguments: Arguments) -> Arrangement:
     return Arrangement(columns={"input": array.reshaped(count, classes)}, rows=count, output_shape=output_shape)
 
 
-def _arrange_multi_margin(arguments: Arguments) -> Arrangement:
-    arrangement = _arrange_scores(arguments)
+def _multi_margin_columns(arguments: Arguments) -> Arrangement:
+    arrangement = _score_columns(arguments)
     target, classes = arguments["target"], arrangement.columns["input"].shape[1]
     if arrangement.rows == 1 and target.shape in ((), (1,)):
         arrangement.output_shape = target.shape  # as torch has it
@@ -67,12 +67,12 @@ def _arrange_multi_margin(arguments: Arguments) -> Arrangement:
     return arrangement
 
 
-def _inspect_multi_margin(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
+def _check_multi_margin_values(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
     checks.class_indices(arguments["target"], "target", arrangement.columns["input"].shape[1])
 
 
-def _arrange_multilabel_margin(arguments: Arguments) -> Arrangement:
-    arrangement = _arrange_scores(arguments)
+def _multilabel_margin_columns(arguments: Arguments) -> Arrangement:
+    arrangement = _score_columns(arguments)
     target, count, classes = arguments["target"], arrangement.rows, arrangement.columns["input"].shape[1]
     if {target.shape, arguments["input"].shape} != {(), (1,)}:
         checks.same_shape(arguments, "target", "input")
@@ -89,7 +89,7 @@ def _arrange_multilabel_margin(arguments: Arguments) -> Arrangement:
     return arrangement
 
 
-def _arrange_multilabel_soft_margin(arguments: Arguments) -> Arrangement:
+def _multilabel_soft_margin_columns(arguments: Arguments) -> Arrangement:
     array = arguments["input"]
     checks.expect_rank_at_least(array, "input", 1)
     classes = checks.expect_extent(array, "input", -1, "the number of classes")
@@ -117,8 +117,8 @@ SPECS = (
         rpc="SoftMarginLoss",
         arguments={"input": _FLOAT, "target": _REAL, "allow_any_target": Flag()},
         coalescing=Coalescing.ELEMENTS,
-        arrange=checks.elementwise("input", broadcast=("target",)),
-        inspect=checks.all_of(checks.plus_minus_one()),
+        to_columns=checks.elementwise("input", broadcast=("target",)),
+        check_values=checks.all_of(checks.plus_minus_one()),
         kernel=soft_margin_loss,
         workspace_factor=3.0,
         nanoseconds_per_operation=4.0,
@@ -134,8 +134,8 @@ SPECS = (
             "margin": Real(1.0),
         },
         coalescing=Coalescing.ROWS,
-        arrange=_arrange_multi_margin,
-        inspect=_inspect_multi_margin,
+        to_columns=_multi_margin_columns,
+        check_values=_check_multi_margin_values,
         kernel=multi_margin_loss,
         nanoseconds_per_operation=4.0,
     ),
@@ -144,8 +144,8 @@ SPECS = (
         rpc="MultiLabelMarginLoss",
         arguments={"input": _FLOAT, "target": _INDEX},
         coalescing=Coalescing.ROWS,
-        arrange=_arrange_multilabel_margin,
-        arranged_by_shape=False,
+        to_columns=_multilabel_margin_columns,
+        columns_by_shape=False,
         kernel=multilabel_margin_loss,
         nanoseconds_per_operation=0.05,
     ),
@@ -154,7 +154,7 @@ SPECS = (
         rpc="MultiLabelSoftMarginLoss",
         arguments={"input": _FLOAT, "target": _REAL, "weight": Tensor(Kind.REAL, required=False)},
         coalescing=Coalescing.ROWS,
-        arrange=_arrange_multilabel_soft_margin,
+        to_columns=_multilabel_soft_margin_columns,
         kernel=multilabel_soft_margin_loss,
         workspace_factor=7.0,
         nanoseconds_per_operation=5.5,

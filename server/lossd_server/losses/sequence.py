@@ -63,10 +63,10 @@ def merge(arrangements: Sequence[Arrangement]) -> dict[str, Array]:
     }
 
 
-# -- arranging
+# -- columns
 
 
-def _arrange(arguments: Arguments) -> Arrangement:
+def _ctc_columns(arguments: Arguments) -> Arrangement:
     log_probs: Array = arguments["log_probs"]
     checks.expect_rank(log_probs, "log_probs", (2, 3))
     output_shape = log_probs.shape[1:-1]
@@ -150,8 +150,8 @@ SPECS = (
         },
         one_of=(("padded_targets", "concatenated_targets"),),
         coalescing=Coalescing.PADDED,
-        arrange=_arrange,
-        arranged_by_shape=False,
+        to_columns=_ctc_columns,
+        columns_by_shape=False,
         kernel=ctc_loss,
         merge=merge,
         nanoseconds_per_operation=0.035,

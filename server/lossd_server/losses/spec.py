@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record types of a loss. A loss is one LossSpec: data, plus a few small functions.
 
-`arrange` runs on the host for each request alone: it relates the shapes and lays the tensors out as columns. `inspect` then
+`to_columns` runs on the host for each request alone: it relates the shapes and lays the tensors out as columns. `check_values` then
 looks at the values: it checks them and notes what follows from them. `kernel` runs on the device for many requests at once: it
 is pure, gets the concatenated columns and returns the unreduced loss. Everything in between (concatenate, reduce, split,
 encode) is generic.
@@ -81,12 +81,12 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """A required list of integers that `arrange` checks and lays out itself."""
+    """A required list of integers that `to_columns` checks and lays out itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A message argument (or a list of them) with arguments of its own; `arrange` lays it out itself."""
+    """A message argument (or a list of them) with arguments of its own; `to_columns` lays it out itself."""
 
     arguments: "Mapping[str, Argument]"
     repeated: bool = False
@@ -150,13 +150,13 @@ class LossSpec:
     rpc: str
     arguments: Mapping[str, Argument]
     coalescing: Coalescing
-    arrange: "Callable[[Arguments], Arrangement]"
+    to_columns: "Callable[[Arguments], Arrangement]"
     kernel: "Callable[..., torch.Tensor | Unreduced]"
     # (arguments, arrangement, count): checks the values, whatever their shapes, and notes what follows from them in the
     # arrangement, for each of `count` requests whose tensors follow each other. None: any values will do.
-    inspect: "Callable[[Arguments, Arrangement, int], None] | None" = None
-    # Whether `arrange` looks at shapes and hyper-parameters only. Where it looks at values too, no request is like another.
-    arranged_by_shape: bool = True
+    check_values: "Callable[[Arguments, Arrangement, int], None] | None" = None
+    # Whether `to_columns` looks at shapes and hyper-parameters only. Where it looks at values too, no request is like another.
+    columns_by_shape: bool = True
     # Members of a oneof, of which one must be set.
     one_of: tuple[tuple[str, ...], ...] = ()
     batch_mean: bool = False

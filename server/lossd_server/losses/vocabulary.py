@@ -127,7 +127,7 @@ def _chunk_rows(scores_per_row: int) -> int:
     return max(1, _CHUNK_SCORES // scores_per_row)
 
 
-# -- arranging
+# -- columns
 
 
 def _rows(arguments: Arguments) -> tuple[Array, tuple[int, ...]]:
@@ -143,7 +143,7 @@ def _workspace(arrangement: Arrangement, scores_per_row: int) -> int:
     return 3 * min(arrangement.rows, _chunk_rows(scores_per_row)) * scores_per_row
 
 
-def _arrange_linear_cross_entropy(arguments: Arguments) -> Arrangement:
+def _linear_cross_entropy_columns(arguments: Arguments) -> Arrangement:
     column, batch = _rows(arguments)
     matrix: Array = arguments["linear_weight"]
     features = column.shape[1]
@@ -188,7 +188,7 @@ def _arrange_linear_cross_entropy(arguments: Arguments) -> Arrangement:
     return arrangement
 
 
-def _arrange_adaptive(arguments: Arguments) -> Arrangement:
+def _adaptive_columns(arguments: Arguments) -> Arrangement:
     column, batch = _rows(arguments)
     count, features = column.shape
     tail: list[Arguments] = arguments.get("tail", [])
@@ -270,8 +270,8 @@ SPECS = (
             "cutoffs": Lengths(),
         },
         coalescing=Coalescing.ALONE,
-        arrange=_arrange_adaptive,
-        arranged_by_shape=False,
+        to_columns=_adaptive_columns,
+        columns_by_shape=False,
         kernel=adaptive_log_softmax_with_loss,
         nanoseconds_per_operation=0.045,
     ),
@@ -290,8 +290,8 @@ SPECS = (
         },
         one_of=(("class_indices", "class_probabilities"),),
         coalescing=Coalescing.ALONE,
-        arrange=_arrange_linear_cross_entropy,
-        arranged_by_shape=False,
+        to_columns=_linear_cross_entropy_columns,
+        columns_by_shape=False,
         kernel=linear_cross_entropy,
         nanoseconds_per_operation=0.035,
     ),

@@ -41,7 +41,7 @@ class Template:
         self.skeleton = skeleton
         self._columns = columns
         self._call = call
-        self._inspect = call.spec.inspect
+        self._check_values = call.spec.check_values
         names = {column.name for column in columns}
         self._others = Arguments({name: value for name, value in arguments.items() if name not in names})
         self._finite = [c.name for c in columns if c.dtype.kind == "f"] if arguments.get("reject_non_finite") else []
@@ -88,14 +88,14 @@ class Template:
             known.affinity,
             known.operations,
         )
-        if self._inspect is not None or self._finite:
+        if self._check_values is not None or self._finite:
             if not all(finite(columns[name]) for name in self._finite):
                 return None
-            if self._inspect is not None:
+            if self._check_values is not None:
                 arguments = Arguments(self._others)
                 arguments.update(columns)
                 try:
-                    self._inspect(arguments, arrangement, count)
+                    self._check_values(arguments, arrangement, count)
                 except Exception:  # noqa: BLE001 - whoever reads the request anew finds out
                     return None
         nbytes, elements, cost_seconds = call.nbytes * count, call.elements * count, call.cost_seconds * count
@@ -141,7 +141,7 @@ def _put(known: dict[Any, Any], key: Hashable, value: Any) -> None:
 def _template(descriptor: Any, prefix: str, message: Encoded, arguments: Arguments, call: Call) -> Template | None:
     """None where the request cannot stand for others."""
     spec, arrangement = call.spec, call.arrangement
-    if not spec.arranged_by_shape or spec.coalescing is Coalescing.ALONE or not call.values_count:
+    if not spec.columns_by_shape or spec.coalescing is Coalescing.ALONE or not call.values_count:
         return None
     spans = payload_spans(descriptor, message)
     columns, free = [], []

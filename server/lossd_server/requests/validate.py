@@ -59,9 +59,9 @@ def validate(spec: LossSpec, arguments: Arguments, limits: RequestLimits) -> Cal
     params = _check_params(spec.arguments, arguments, "", math.inf if double else _FLOAT32_MAX)
     reduction = _check_reduction(spec, arguments.get("reduction", UNSPECIFIED))
 
-    arrangement = spec.arrange(arguments)
-    if spec.inspect is not None:
-        spec.inspect(arguments, arrangement, 1)
+    arrangement = spec.to_columns(arguments)
+    if spec.check_values is not None:
+        spec.check_values(arguments, arrangement, 1)
     params.update(arrangement.params)
     columns = arrangement.columns.values()
     elements = max([column.size for column in columns], default=0)
