@@ -42,23 +42,12 @@ class Admission:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._accepted_count = 0  # of holds
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._of_callers: dict[str, int] = {}
         self.in_flight_bytes = 0
         self.draining = False  # nothing more is admitted
 
-    def admit(self, nbytes: int, caller: str = "") -> "Hold":
-        """Room for a message that is here, until it is released: a drain waits for it. Raises ShuttingDown, and
-        InFlightFull unless nothing else is in flight.
-        """
-        hold = self.reserve(nbytes, caller)
-        hold.accept()
-        return hold
-
     def reserve(self, nbytes: int, caller: str = "") -> "Hold":
-        """As `admit`, for what may never arrive: no drain waits for it until the hold is accepted."""
+        """Counts a message until its hold is released. Raises ShuttingDown, and InFlightFull unless nothing else is in flight."""
         if self.draining:
             raise shutting_down()
         wanted = nbytes + OVERHEAD_BYTES
@@ -68,11 +57,6 @@ class Admission:
     def hold(self, nbytes: int, caller: str = "") -> "Hold":
         """Counts what is there already and cannot be refused."""
         return Hold(self, nbytes, caller)
-
-    async def idle(self) -> None:
-        """Until nothing is left that was accepted."""
-        while self._accepted_count:  # again after the wait: the last hold may have been followed by another in the same turn
-            await self._idle.wait()
 
     # Implementation details follow.
 
@@ -92,31 +76,17 @@ class Admission:
             self._of_callers.pop(caller, None)
         self.in_flight_bytes += nbytes
 
-    def _change_accepted(self, count: int) -> None:
-        self._accepted_count += count
-        if not self._accepted_count:
-            self._idle.set()
-        elif self._accepted_count == count:
-            self._idle.clear()
-
 
 class Hold:
     """Bytes that are counted until they are released: at the end of a `with`, or by `release`."""
 
-    __slots__ = ("_accepted", "_admission", "_caller", "_nbytes")
+    __slots__ = ("_admission", "_caller", "_nbytes")
 
     def __init__(self, admission: Admission, nbytes: int, caller: str) -> None:
         self._admission = admission
         self._nbytes = nbytes
         self._caller = caller
-        self._accepted = False
         admission._change(nbytes, caller)
-
-    def accept(self) -> None:
-        """From now on, until the release, a drain waits for it."""
-        if not self._accepted:
-            self._accepted = True
-            self._admission._change_accepted(1)
 
     def grow(self, nbytes: int) -> None:
         """Room for more on behalf of the same message, as for its answer. Raises InFlightFull, and then holds what it held."""
@@ -137,7 +107,6 @@ class Hold:
         more = nbytes + OVERHEAD_BYTES - self._nbytes
         if more > 0:
             self.grow(more)
-        self.accept()
 
     def empty(self) -> "Hold":
         """A hold of the same caller's with nothing in it yet."""
@@ -159,9 +128,6 @@ class Hold:
         if self._nbytes:
             nbytes, self._nbytes = self._nbytes, 0
             self._admission._change(-nbytes, self._caller)
-        if self._accepted:
-            self._accepted = False
-            self._admission._change_accepted(-1)
 
     def __enter__(self) -> Self:
         return self

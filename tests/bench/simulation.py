@@ -153,7 +153,7 @@ class _Simulation:
         for call in self._held.pop(key):
             elements = self._traffic.elements
             cost = self._device.seconds_per_element * elements
-            self._queue.add(call, now, key=key, nbytes=8 * elements, elements=elements, cost_seconds=cost)
+            self._queue.add(call, key=key, nbytes=8 * elements, elements=elements, cost_seconds=cost)
 
     def _start(self, now: float) -> None:
         if self._busy or not self._queue.queued_calls:

@@ -89,7 +89,7 @@ def test_streams_that_never_end_and_requests_that_never_arrive_are_not_waited_fo
             await listing.read()
             host, port = home.server.address.split(":")
             _, silent = await asyncio.open_connection(host, int(port))
-            await until(lambda: home.evaluation.open_streams == 2)
+            await until(lambda: home.open_streams == 2)
             stopping = asyncio.create_task(home.server.stop())
             assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
             for rpc in (watching, listing, evaluation):

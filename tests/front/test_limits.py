@@ -75,12 +75,12 @@ def test_streams_above_their_limit_are_reset_until_others_end() -> None:
                 client.open(2 * number + 1)
             reset = await client.next(RstStreamFrame)
             assert (reset.stream_id, reset.error_code) == (2 * listen.MAX_CONCURRENT_STREAMS + 1, REFUSED_STREAM)
-            await until(lambda: home.evaluation.open_streams == listen.MAX_CONCURRENT_STREAMS)
+            await until(lambda: home.open_streams == listen.MAX_CONCURRENT_STREAMS)
             await answered(home)
             client.send(RstStreamFrame(1, error_code=8))
-            await until(lambda: home.evaluation.open_streams == listen.MAX_CONCURRENT_STREAMS - 1)
+            await until(lambda: home.open_streams == listen.MAX_CONCURRENT_STREAMS - 1)
             client.open(2 * listen.MAX_CONCURRENT_STREAMS + 3)
-            await until(lambda: home.evaluation.open_streams == listen.MAX_CONCURRENT_STREAMS)
+            await until(lambda: home.open_streams == listen.MAX_CONCURRENT_STREAMS)
 
     run(story)
 
@@ -93,7 +93,7 @@ def test_thousands_of_streams_that_come_at_once_are_served() -> None:
                 client = await connections.enter_async_context(wire(home))
                 for number in range(1000):
                     client.open(2 * number + 1)
-            await until(lambda: home.evaluation.open_streams == 4000)
+            await until(lambda: home.open_streams == 4000)
 
     run(story)
 
@@ -105,7 +105,7 @@ def test_a_client_that_pings_too_often_is_disconnected(with_calls: bool) -> None
             await client.next(SettingsFrame)
             if with_calls:
                 client.open(1)
-                await until(lambda: home.evaluation.open_streams == 1)
+                await until(lambda: home.open_streams == 1)
             client.send(*[PingFrame(0, b"12345678")] * 4)
             goodbye = await client.next(GoAwayFrame)
             assert (goodbye.error_code, goodbye.additional_data) == (ENHANCE_YOUR_CALM, b"too_many_pings")
@@ -155,8 +155,8 @@ def test_a_client_that_vanished_loses_its_streams(monkeypatch: pytest.MonkeyPatc
     async def story(home: House) -> None:
         async with wire(home) as client:
             client.open(1)
-            await until(lambda: home.evaluation.open_streams == 1)
-            await until(lambda: home.evaluation.open_streams == 0)
+            await until(lambda: home.open_streams == 1)
+            await until(lambda: home.open_streams == 0)
             await client.end()
 
     run(story)

@@ -103,7 +103,7 @@ def test_a_token_names_its_caller_on_every_way_in(file: str) -> None:
         seen = watch(home)
         for metadata, name in ((AS_ALICE, "alice"), (AS_BOB, "bob")):
             await call_all_ways(home, metadata)
-            await until(lambda: home.evaluation.open_streams == 0)
+            await until(lambda: home.open_streams == 0)
             assert set(seen) == {name}
             assert len(seen) > 8
             seen.clear()
@@ -206,16 +206,16 @@ def test_a_caller_may_hold_as_much_as_it_leaves_free_and_a_little_of_the_last_qu
     holds = {name: [] for name in "xyz"}
     for name, count in (("x", 500), ("y", 250), ("z", 3)):
         for _ in range(count):
-            holds[name].append(admission.admit(0, name))
+            holds[name].append(admission.reserve(0, name))
         with pytest.raises(InFlightFull, match="from this caller"):
-            admission.admit(0, name)
+            admission.reserve(0, name)
         with pytest.raises(InFlightFull, match="from this caller"):
             holds[name][0].grow(OVERHEAD_BYTES)
     for hold in holds["x"]:
         hold.release()
     for _ in range(500):  # y has 250, and 375 of z leave 375
         try:
-            holds["z"].append(admission.admit(0, "z"))
+            holds["z"].append(admission.reserve(0, "z"))
         except InFlightFull:
             break
     assert len(holds["z"]) == 375

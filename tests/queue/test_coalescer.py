@@ -31,7 +31,7 @@ def test_a_poll_with_a_bound_on_the_cost_takes_what_is_below_it_in_the_order_of_
         ("d", "l", 1.0, "y"),
         ("e", "m", 9.0, "y"),
     ):
-        queue.add(name, 0.0, key=key, nbytes=1, cost_seconds=cost, caller=caller)
+        queue.add(name, key=key, nbytes=1, cost_seconds=cost, caller=caller)
     assert queue.poll(0.0, below_seconds=2.5).batch == ["b", "c"]
     assert queue.poll(0.0, below_seconds=1.0).batch == []
     assert queue.poll(0.0, below_seconds=2.5).batch == ["d"]
@@ -67,7 +67,6 @@ class Interpreter:
             try:
                 self.tickets[name] = self.queue.add(
                     name,
-                    self.now,
                     key=key,
                     nbytes=int(bytes),
                     elements=int(elements),
@@ -125,8 +124,8 @@ def test_script(path: Path) -> None:
 # ---- properties that scripts cannot show
 
 
-def add(queue: Coalescer[int], item: int, key: str = "k", nbytes: int = 1, now: float = 0.0, **more: object) -> Ticket[int]:
-    return queue.add(item, now, key=key, nbytes=nbytes, **more)  # type: ignore[arg-type]
+def add(queue: Coalescer[int], item: int, key: str = "k", nbytes: int = 1, **more: object) -> Ticket[int]:
+    return queue.add(item, key=key, nbytes=nbytes, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("heavy", "light"), [({"key": "heavy"}, {"key": "light"}), ({"caller": "heavy"}, {"caller": "light"})])
@@ -162,7 +161,7 @@ def test_backlogged_callers_get_equal_shares_of_the_devices_time() -> None:
     queue: Coalescer[tuple[str, float]] = Coalescer(max_batch_elements=1)
     for caller, cost in costs.items():
         for _ in range(1000):
-            queue.add((caller, cost), 0.0, key=caller, nbytes=1, cost_seconds=cost, caller=caller)
+            queue.add((caller, cost), key=caller, nbytes=1, cost_seconds=cost, caller=caller)
     shares: dict[str, float] = defaultdict(float)
     for _ in range(600):
         ((caller, cost),) = queue.poll(0.0).batch
@@ -182,14 +181,14 @@ def test_a_crowd_of_callers_is_served_in_turns_however_many_calls_each_has() -> 
 def test_calls_that_left_before_their_deadline_leave_no_garbage() -> None:
     queue: Coalescer[int] = Coalescer()
     for item in range(20_000):
-        ticket = add(queue, item, key=str(item), now=float(item), deadline=item + 1e9, caller=str(item % 7))
+        ticket = add(queue, item, key=str(item), deadline=item + 1e9, caller=str(item % 7))
         if item % 3:
             assert queue.cancel(ticket)
         else:
             assert queue.poll(item).batch == [item]
-    stay = add(queue, -1, now=2e4, deadline=1e9)
+    stay = add(queue, -1, deadline=1e9)
     for item in range(20_000):  # with company: the caller's own heap must not grow either
-        queue.cancel(add(queue, item, key=str(item), now=2e4, deadline=1e9))
+        queue.cancel(add(queue, item, key=str(item), deadline=1e9))
     assert queue.queued_calls == 1
     assert len(queue._deadlines) < 100
     assert len(queue._callers) == 1
@@ -233,9 +232,9 @@ class Schedules(RuleBasedStateMachine):
         arguments = {"key": key, "nbytes": nbytes, "elements": elements, "cost_seconds": cost_seconds, "deadline": deadline}
         if not fits:
             with pytest.raises(Full):
-                self.queue.add(self.count, self.now, caller=caller, **arguments)  # type: ignore[arg-type]
+                self.queue.add(self.count, caller=caller, **arguments)  # type: ignore[arg-type]
             return None
-        ticket = self.queue.add(self.count, self.now, caller=caller, **arguments)  # type: ignore[arg-type]
+        ticket = self.queue.add(self.count, caller=caller, **arguments)  # type: ignore[arg-type]
         self.waiting[self.count] = ticket
         return ticket
 
@@ -318,7 +317,6 @@ def test_long_random_schedules_lose_nothing_and_answer_nothing_twice(seed: int) 
     for item in range(5000):
         try:
             tickets[item] = queue.add(
-                item,
                 item,
                 key=dice.choice("ABCDEFGH"),
                 nbytes=dice.choice([1, 10, 90, 300]),

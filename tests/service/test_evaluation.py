@@ -261,7 +261,7 @@ def test_an_evaluation_waits_where_the_queue_or_the_server_is_full(monkeypatch: 
 
         home.admission._check = watched  # type: ignore[method-assign]
         rpc = home.stub.Evaluate()
-        await until(lambda: home.evaluation.open_streams == 1)
+        await until(lambda: home.open_streams == 1)
         with home.admission.hold(1 << 20):
             await rpc.write(batches(*[("", square(number)) for number in range(20)]))
             await waited.wait()
@@ -282,7 +282,7 @@ def test_memory_is_flat_over_a_long_evaluation() -> None:
     async def story(home: House) -> None:
         async def read() -> Received | None:
             nonlocal left, most
-            most = max(most, home.evaluation.held_bytes)
+            most = max(most, home.held_bytes)
             left -= 1
             return Received(message, home.admission.hold(0)) if left >= 0 else None
 

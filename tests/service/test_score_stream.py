@@ -101,7 +101,7 @@ def test_the_streams_deadline_is_every_calls(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await session.rpc.read()
         assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await until(lambda: home.evaluation.open_streams == 0)
+        await until(lambda: home.open_streams == 0)
         gate.open()
 
     run(story)
@@ -155,7 +155,7 @@ def test_answers_too_large_to_share_a_message_come_in_several() -> None:
 def test_calls_for_which_there_is_no_room_are_answered_and_the_stream_goes_on() -> None:
     async def story(home: House) -> None:
         session = Session(home.stub.ScoreStream())
-        await until(lambda: home.evaluation.open_streams == 1)
+        await until(lambda: home.open_streams == 1)
         with home.admission.hold(1 << 20):
             await session.send((1, square(1)), (2, square(2)), (2, square(2)))
             answers = [await session.next() for _ in range(3)]
@@ -200,7 +200,7 @@ def test_a_stream_whose_client_stops_reading_is_not_read_any_further() -> None:
         for _ in range(1000):
             await asyncio.sleep(0)
         nbytes = len(message.SerializeToString()) + overhead_bytes(100)
-        assert MAX_HELD_BYTES <= home.evaluation.held_bytes <= MAX_HELD_BYTES + nbytes
+        assert MAX_HELD_BYTES <= home.held_bytes <= MAX_HELD_BYTES + nbytes
         assert received <= MAX_HELD_BYTES // nbytes + 2
         stalled_at = received
         for _ in range(1000):
@@ -241,7 +241,7 @@ def test_flow_control_stops_a_client_that_does_not_read(monkeypatch: pytest.Monk
         sender.cancel()
         await asyncio.wait([sender])
         rpc.cancel()
-        await until(lambda: home.evaluation.open_streams == 0)
+        await until(lambda: home.open_streams == 0)
         assert max(held) < MAX_HELD_BYTES + 1_000_000
 
     run(story)
@@ -261,9 +261,9 @@ def test_a_client_that_disappears_leaves_nothing_behind(monkeypatch: pytest.Monk
         await until(lambda: home.dispatcher.queued_calls == 39)
         session.rpc.cancel()
         evaluate.cancel()
-        await until(lambda: home.evaluation.open_streams == 0)
+        await until(lambda: home.open_streams == 0)
         assert home.dispatcher.queued_calls == 0
-        assert home.evaluation.held_bytes == 0
+        assert home.held_bytes == 0
         await until(lambda: not reading())
         gate.open()
 
@@ -274,7 +274,7 @@ def test_draining_answers_new_calls_completes_accepted_ones_and_ends_the_streams
     async def story(home: House) -> None:
         gate = home.gate(monkeypatch)
         session, idle, evaluation = Session(home.stub.ScoreStream()), home.stub.ScoreStream(), home.stub.Evaluate()
-        await until(lambda: home.evaluation.open_streams == 3)
+        await until(lambda: home.open_streams == 3)
         await session.send((1, square(1)))
         await gate.reached.wait()
         stopping = asyncio.create_task(home.server.stop())

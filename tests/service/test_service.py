@@ -171,7 +171,7 @@ def test_what_is_too_large_names_its_limit() -> None:
 
 def test_what_is_in_flight_is_counted_until_its_answer_and_refused_above_the_budget() -> None:
     async def story(house: House) -> None:
-        with house.admission.admit(10**6 - (16 << 10)) as hold:
+        with house.admission.reserve(10**6 - (16 << 10)) as hold:
             assert house.admission.in_flight_bytes == 10**6
             with pytest.raises(errors.InFlightFull) as error:
                 await house.score("mse_loss", input=ONES, target=ONES)
@@ -186,18 +186,18 @@ def test_what_is_in_flight_is_counted_until_its_answer_and_refused_above_the_bud
 
 def test_a_message_larger_than_the_whole_budget_is_taken_where_nothing_else_is_in_flight() -> None:
     async def story(house: House) -> None:
-        with house.admission.admit(10**9) as hold:
+        with house.admission.reserve(10**9) as hold:
             hold.grow(10**9)
             with pytest.raises(errors.InFlightFull):
-                house.admission.admit(0)
-        small, other = house.admission.admit(0), house.admission.admit(0)
+                house.admission.reserve(0)
+        small, other = house.admission.reserve(0), house.admission.reserve(0)
         with pytest.raises(errors.InFlightFull):
             small.grow(10**6)
         small.release()
         small.release()
         assert house.admission.in_flight_bytes == 16 << 10
         other.release()
-        await house.admission.idle()
+        assert house.admission.in_flight_bytes == 0
 
     run(story)
 

@@ -157,7 +157,6 @@ class _Handler(grpc.GenericRpcHandler):
             self._accept(context)
             if method.unary is not None:
                 hold.grow(len(message))
-                hold.accept()
                 return await method.unary(message, deadline=deadline, caller=caller, hold=hold)
         assert method.spec is not None
         return await self._service.score(method.spec, message, deadline=deadline, caller=caller)

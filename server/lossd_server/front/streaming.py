@@ -133,8 +133,6 @@ class Streaming(Rpc):
             return
         if last is not None:
             self._send(last)
-            if self._stream.unsent:
-                self._hold.accept()  # the service has just released what it had accepted
         elif not self._headers_sent:
             self._link.connection.send_headers(self._stream, status.HEADERS)
         self.end("OK")

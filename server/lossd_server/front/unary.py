@@ -125,7 +125,6 @@ class Unary(Rpc):
         message, hold = await self._unpacker.unpack(
             self.message, self.encoding, self.method.max_message_bytes, self.caller, self.hold.beside
         )
-        hold.accept()
         self.hold.release()
         self.message, self.hold, self.compressed = message, hold, False
 
@@ -157,7 +156,6 @@ class Unary(Rpc):
         hold = self.hold if stream.unsent else None
         if hold is not None:
             hold.become(OVERHEAD_BYTES + size)
-            hold.accept()  # the service may have released it with the message
             self.hold = None
         self._let_go()
         self.hold = hold
@@ -222,8 +220,6 @@ class Unary(Rpc):
             self._arrive()
 
     def _arrive(self) -> None:
-        assert self.hold is not None
-        self.hold.accept()
         self._arrived(self)
 
     def _expire(self) -> None:

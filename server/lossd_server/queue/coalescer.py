@@ -39,7 +39,6 @@ class Ticket(Generic[T]):
     nbytes: int
     elements: int
     cost_seconds: float
-    added_at: float
     deadline: float | None
     sequence: int
 
@@ -104,7 +103,6 @@ class Coalescer(Generic[T]):
     def add(
         self,
         item: T,
-        now: float,
         *,
         key: Hashable,
         nbytes: int,
@@ -119,7 +117,7 @@ class Coalescer(Generic[T]):
         if self.queued_calls and held > self._max_queue_bytes - self.queued_bytes - nbytes:
             raise Full
         self._sequence = sequence = self._sequence + 1
-        ticket = Ticket(item, key, caller, nbytes, elements, cost_seconds, now, deadline, sequence)
+        ticket = Ticket(item, key, caller, nbytes, elements, cost_seconds, deadline, sequence)
         if owner is None:
             owner = self._callers[caller] = _Caller(self._clock)
         owner.nbytes = held

@@ -68,21 +68,18 @@ class Dispatcher:
         device: Device,
         observer: BatchObserver,
         *,
-        slices: TimeSlices | None = None,
         clock: Callable[[], float] = time.monotonic,
         stuck_batch_seconds: float = 60.0,
         on_device_lost: Callable[[bool], None] | None = None,
     ) -> None:
-        """Batches that are computed on the loop are steps of `slices`, which everything before the dispatcher shares.
+        """A batch is given up after `stuck_batch_seconds` or 20 times its estimate, whichever is longer.
 
-        A batch is given up after `stuck_batch_seconds`, or 20 times its estimate where that is more.
-
-        `on_device_lost` is told, on the event loop, whether the device was rebuilt; if not, this dispatcher computes nothing more.
+        `on_device_lost` is called on the event loop with whether the device was rebuilt; if not, this dispatcher computes nothing more.
         """
         self._coalescer = coalescer
         self._device = device
         self._observer = observer
-        self.slices = slices or TimeSlices()
+        self.slices = TimeSlices()
         self._pumping = False
         self._clock = clock
         self._stuck_batch_seconds = stuck_batch_seconds
@@ -91,8 +88,6 @@ class Dispatcher:
         self._long: _Running | None = None  # of those
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
-        self._idle: asyncio.Event = asyncio.Event()
-        self._idle.set()
 
     def compute_now(self, call: Call, deadline: float | None) -> Outcome | None:
         """The outcome of a call that the queue would hand straight to the device, and that to this thread; None: submit it."""
@@ -121,7 +116,7 @@ class Dispatcher:
             elif self._lost:
                 submission.settle(index, _device_unavailable())
             else:
-                self._enqueue(_Pending(submission, index, call, now), now, deadline, entry.caller)
+                self._enqueue(_Pending(submission, index, call, now), deadline, entry.caller)
         self._pump()
 
     def cancel(self, submission: Submission, index: int | None = None) -> None:
@@ -138,10 +133,6 @@ class Dispatcher:
             for pending in self._coalescer.poll(-math.inf).batch:
                 pending.submission.settle(pending.index, error())
         self._pump()
-
-    async def drained(self) -> None:
-        """Until nothing is queued or being computed."""
-        await self._idle.wait()
 
     def now(self) -> float:
         """The time that deadlines are compared with."""
@@ -176,12 +167,11 @@ class Dispatcher:
     def _busy_slots(self) -> int:
         return len(self._running) - (self._long is not None)
 
-    def _enqueue(self, pending: _Pending, now: float, deadline: float | None, caller: str) -> None:
+    def _enqueue(self, pending: _Pending, deadline: float | None, caller: str) -> None:
         call = pending.call
         try:
             ticket = self._coalescer.add(
                 pending,
-                now,
                 # A long call merges with none: calls of its key would wait behind it.
                 key=call.key if call.cost_seconds < LONG_FROM_SECONDS else object(),
                 nbytes=call.nbytes + CALL_OVERHEAD_BYTES * call.count,
@@ -202,10 +192,6 @@ class Dispatcher:
             self._pumping = True
             self.slices.start(self._start_batches(reason))
         self._arm()
-        if self._running or self._coalescer.queued_calls:
-            self._idle.clear()
-        else:
-            self._idle.set()
 
     def _start_batches(self, reason: str) -> Work:
         """A step is one batch, because small ones are computed on the loop."""
@@ -221,8 +207,6 @@ class Dispatcher:
         finally:
             self._pumping = False
         self._arm()
-        if not self._running and not self._coalescer.queued_calls:
-            self._idle.set()
 
     def _compute(self, batch: list[_Pending], reason: str) -> None:
         calls = [pending.call for pending in batch]

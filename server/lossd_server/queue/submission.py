@@ -48,11 +48,6 @@ class Submission:
         if not self._remaining and self._future is not None and not self._future.done():
             self._future.set_result(None)
 
-    @property
-    def done(self) -> bool:
-        """Whether every call has its outcome."""
-        return not self._remaining
-
     async def wait(self) -> None:
         """Until every call has its outcome."""
         if self._remaining:

@@ -127,7 +127,6 @@ class Evaluation(MessageStream):
             except InFlightFull as full:
                 if not self._under_way:
                     hold.become(nbytes + OVERHEAD_BYTES)
-                    hold.accept()
                     return
                 pause_seconds = full.retry_after_seconds
             await asyncio.sleep(pause_seconds)

@@ -2,8 +2,7 @@
 """EvaluationService on bytes: many calls at once. ScoreBatch is here; ScoreStream and Evaluate have modules of their own."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from lossd_server.admission import Hold
@@ -31,13 +30,10 @@ class EvaluationService:
         dispatcher: Dispatcher,
         *,
         max_response_bytes: int,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` is the dispatcher's; all deadlines are on it."""
         self._service = service
         self._dispatcher = dispatcher
         self._max_response_bytes = max_response_bytes
-        self._clock = clock
         self._streams: set[MessageStream] = set()
         self._evaluating: set[StreamRequests] = set()
 
@@ -47,7 +43,7 @@ class EvaluationService:
         Room in the response is given to the calls in their order. Unreduced values that find none left are not computed, and
         take none: their call is answered RESPONSE_TOO_LARGE, and a smaller one behind it may still fit.
         """
-        with self._service.admit(len(message), caller) if hold is None else hold as hold:
+        with self._service.reserve(len(message), caller) if hold is None else hold as hold:
             calls = (await self._dispatcher.slices.finish(split("ScoreBatchRequest", message), caller)).calls
             hold.grow(overhead_bytes(len(calls)))
             batch = _Batch(self._dispatcher, calls, caller, deadline, hold, self._max_response_bytes)
@@ -63,7 +59,7 @@ class EvaluationService:
     async def score_stream(self, read: Read, output: Output, *, deadline: float | None = None, caller: str = "") -> None:
         """ScoreStream: `read` gives the next request message, or None at their end, and response messages go to `output`."""
         with self._service.reserve(0, caller):  # an open stream takes memory too
-            stream = ScoreStream(self._service, self._dispatcher, output, clock=self._clock, deadline=deadline, caller=caller)
+            stream = ScoreStream(self._service, self._dispatcher, output, deadline=deadline, caller=caller)
             await self._while_open(stream, stream.run(read))
 
     async def evaluate(self, read: Read, *, deadline: float | None = None, caller: str = "") -> bytes:
@@ -76,16 +72,6 @@ class EvaluationService:
         """Ends the streams, after Service.drain: those of ScoreStream when what they had accepted is answered."""
         for stream in list(self._streams):
             stream.drain()
-
-    @property
-    def open_streams(self) -> int:
-        """Streams that have not ended."""
-        return len(self._streams)
-
-    @property
-    def held_bytes(self) -> int:
-        """What the streams hold: calls that are not answered and answers that are not sent."""
-        return sum([stream.held_bytes for stream in self._streams])
 
     # Implementation details follow.
 

@@ -8,7 +8,7 @@ take an earlier one.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from lossd_server.admission import Hold
@@ -40,12 +40,10 @@ class ScoreStream(MessageStream):
         dispatcher: Dispatcher,
         output: Output,
         *,
-        clock: Callable[[], float],
         deadline: float | None,
         caller: str,
     ) -> None:
         super().__init__(service, dispatcher, deadline=deadline, caller=caller)
-        self._clock = clock
         self._output = output
         self._live: dict[int, tuple[_Calls, int]] = {}  # by id: the message of the call that has it, and the call's index there
         self._answered: deque[tuple[_Calls, int, bytes]] = deque()  # calls and their encoded LossOutcomes
@@ -65,7 +63,7 @@ class ScoreStream(MessageStream):
     # Implementation details follow.
 
     async def _receive(self, message: bytes, hold: Hold) -> None:
-        now = self._clock()
+        now = self._dispatcher.now()
         apart = await self._slices.finish(split("ScoreStreamRequest", message, "id", "timeout_seconds"), self._caller)
         for id_ in apart.cancelled_ids:
             entry = self._live.pop(id_, None)
@@ -82,7 +80,6 @@ class ScoreStream(MessageStream):
             hold.reach(nbytes)
         except Unavailable as error:
             refusal = bare(error)
-            hold.accept()  # its calls are answered all the same
         calls = _Calls(self, apart, hold, nbytes, now)
         self._keep(calls)
         live = self._live

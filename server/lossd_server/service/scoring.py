@@ -65,7 +65,7 @@ class Service:
 
     async def score(self, spec: LossSpec, message: Encoded, *, deadline: float | None = None, caller: str = "") -> bytes:
         """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
-        with self.admit(len(message), caller) as hold:
+        with self.reserve(len(message), caller) as hold:
             request = _Awaited(spec, message, deadline, caller, hold)
             self.score_together([request])
             try:
@@ -114,14 +114,8 @@ class Service:
         """Whether `drain` was called."""
         return self.admission.draining
 
-    def admit(self, nbytes: int, caller: str) -> Hold:
-        """Room for a message until the hold is released, after its answer. Raises ShuttingDown, RequestTooLarge or InFlightFull."""
-        hold = self.reserve(nbytes, caller)
-        hold.accept()
-        return hold
-
     def reserve(self, nbytes: int, caller: str) -> Hold:
-        """As `admit`, for what may never arrive: no drain waits for it until the hold is accepted."""
+        """Counts a message until its hold is released, after its answer. Raises ShuttingDown, RequestTooLarge or InFlightFull."""
         if nbytes > self.max_request_bytes:
             raise RequestTooLarge(
                 f"the request has {nbytes} bytes; {self.max_request_bytes} are allowed: split the batch",
