@@ -3,10 +3,13 @@
 
 import asyncio
 import inspect
+from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
+import trustme
 
 import lossd
 import lossd.testing
@@ -93,3 +96,37 @@ def test_what_is_said_before_sending_is_what_the_server_says(client: lossd.Clien
     with pytest.raises(lossd.InvalidArgumentError) as ours:
         getattr(client, loss)(**error.kwargs)
     assert ours.value.details == theirs.value.details
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> dict[str, str]:
+    """The settings of a server that speaks TLS."""
+    certificate = trustme.CA().issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
+    certificate.private_key_pem.write_to_path(tmp_path / "tls.key")
+    return {"tls_cert_file": str(tmp_path / "tls.crt"), "tls_key_file": str(tmp_path / "tls.key")}
+
+
+def failure(address: str, **options: Any) -> str:
+    with lossd.Client(address, **options) as client, pytest.raises(lossd.ConnectionFailedError) as caught:
+        client.wait_until_ready(2.0)
+    return caught.value.message
+
+
+def test_a_connection_that_cannot_be_made_comes_with_the_cure(certificates: dict[str, str]) -> None:
+    trusting = grpc.ssl_channel_credentials()
+    with lossd.testing.server(**certificates) as speaks_tls, lossd.testing.server() as speaks_none:
+        assert "it speaks TLS (tls=True" in failure(speaks_tls)
+        assert "no authority that is trusted here" in failure(speaks_tls, credentials=trusting)
+        assert "the server speaks no TLS" in failure(speaks_none, credentials=trusting)
+    assert "nothing listens at this address" in failure(speaks_none)
+    assert "is the address host:port right" in failure("no-such-host.invalid:1")
+
+
+def test_a_handshake_that_failed_is_not_tried_again() -> None:
+    with (
+        lossd.testing.server() as address,
+        lossd.Client(address, credentials=grpc.ssl_channel_credentials(), timeout=None) as client,
+        pytest.raises(lossd.ConnectionFailedError),
+    ):
+        client.mse_loss([1.0], [1.0])

@@ -61,7 +61,7 @@ def test_metrics_count_by_the_names_of_the_file_and_by_no_other(file: str, with_
         for token, wrong in ((ALICE, False), (ALICE, False), (BOB, True), ("stranger", False), (None, False)):
             async with lossd.AsyncClient(server.address, token=token) as client:
                 with suppress(lossd.LossdError):
-                    await client.mse_loss([1.0, 2.0], [1.0] if wrong else [1.0, 2.0])
+                    await client.huber_loss([1.0], [1.0], delta=-1.0 if wrong else 1.0)
         page = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://{server.admin_address}/metrics").read().decode())
         await server.stop()
         return page

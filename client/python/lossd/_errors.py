@@ -135,13 +135,35 @@ def error_of_rpc(error: "grpc.RpcError") -> LossdError:
     code: str = error.code().name
     message: str = error.details() or code
     trailers: Any = error.trailing_metadata() or ()
-    details = ErrorDetails(code, message)
+    details = _connection_details(code, message)
     for key, value in trailers:
         if key == "grpc-status-details-bin":
             details = _read_status(code, status_pb2.Status.FromString(value))
     if details.retry_after_seconds is None:
         details = replace(details, retry_after_seconds=_pushback(trailers))
     return error_of(details)
+
+
+# What gRPC says about a connection that failed, and what then is to be done.
+_CURES = (
+    ("WRONG_VERSION_NUMBER", "the server speaks no TLS: leave credentials and tls out, or connect to its TLS port"),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "the server's certificate is signed by no authority that is trusted here: pass its authority's certificate, "
+        'credentials=grpc.ssl_channel_credentials(Path("ca.crt").read_bytes())',
+    ),
+    ("Tls handshake failed", "the server's certificate may name another host, or the server may ask for a certificate of this client"),
+    ("Socket closed", "the connection was closed: the server died, or it speaks TLS (tls=True, or credentials) and this client does not"),
+    ("Connection refused", "nothing listens at this address: is it the server's, and has the server started?"),
+    ("errors resolving", "there is no such host: is the address host:port right?"),
+)
+
+
+def _connection_details(code: str, message: str) -> ErrorDetails:
+    """Of an error without details of the server's. A failed handshake fails again: it asks for no retry."""
+    cure = next((cure for symptom, cure in _CURES if symptom in message), None) if code == "UNAVAILABLE" else None
+    lasting = code == "UNAVAILABLE" and "Tls handshake failed" in message
+    return ErrorDetails(code, f"{message}; {cure}" if cure else message, retry_after_seconds=math.inf if lasting else None)
 
 
 def _pushback(trailers: Any) -> float | None:
