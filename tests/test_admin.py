@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lossd_server import admin
-from support.harness import House
+from support.harness import Harness
 from support.harness import run as run_house
 
 
@@ -24,16 +24,16 @@ async def request(address: str, path: str, method: str = "GET", fields: str = ""
     return int(head.split()[1]) if head else 0, body
 
 
-def run(story: Callable[[House, str], Awaitable[None]], **options: Any) -> None:
-    async def with_address(home: House) -> None:
-        await story(home, home.server.admin_address)
+def run(scenario: Callable[[Harness, str], Awaitable[None]], **options: Any) -> None:
+    async def with_address(harness: Harness) -> None:
+        await scenario(harness, harness.server.admin_address)
 
     run_house(with_address, **{"admin_listen": "127.0.0.1:0", **options})
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "localhost:0"])
 def test_paths_and_methods(listen: str) -> None:
-    async def story(_: House, address: str) -> None:
+    async def scenario(_: Harness, address: str) -> None:
         assert address.rpartition(":")[0] == listen.rpartition(":")[0]
         status, page = await request(address, "/metrics")
         assert status == 200
@@ -49,26 +49,26 @@ def test_paths_and_methods(listen: str) -> None:
         for method in ("POST", "DELETE", "OPTIONS"):
             assert (await request(address, "/metrics", method))[0] == 405
 
-    run(story, admin_listen=listen)
+    run(scenario, admin_listen=listen)
 
 
 def test_a_server_that_drains_is_alive_and_not_ready() -> None:
-    async def story(home: House, address: str) -> None:
-        await home.server._health.drain()
+    async def scenario(harness: Harness, address: str) -> None:
+        await harness.server._health.drain()
         assert (await request(address, "/healthz"))[0] == 200
         assert (await request(address, "/readyz"))[0] == 503
         assert (await request(address, "/metrics"))[0] == 200
 
-    run(story)
+    run(scenario)
 
 
 def test_a_server_that_is_not_ready_says_so() -> None:
-    async def story(home: House, address: str) -> None:
-        home.server._health.ready = False
+    async def scenario(harness: Harness, address: str) -> None:
+        harness.server._health.ready = False
         assert (await request(address, "/readyz"))[0] == 503
-        home.server._health.ready = True
+        harness.server._health.ready = True
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_server_that_is_not_ready_says_so() -> None:
 def test_what_is_no_request_is_answered_or_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "_SECONDS", 0.2)
 
-    async def story(_: House, address: str) -> None:
+    async def scenario(_: Harness, address: str) -> None:
         host, _, port = address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(sent)
@@ -86,11 +86,11 @@ def test_what_is_no_request_is_answered_or_closed(sent: bytes, monkeypatch: pyte
         writer.close()
         assert (await request(address, "/healthz"))[0] == 200
 
-    run(story)
+    run(scenario)
 
 
 def test_slow_and_many_connections_keep_nobody_from_the_answer() -> None:
-    async def story(_: House, address: str) -> None:
+    async def scenario(_: Harness, address: str) -> None:
         host, _, port = address.rpartition(":")
         silent = [await asyncio.open_connection(host, int(port)) for _ in range(3 * admin._MAX_CONNECTIONS)]
         for _ in range(3):
@@ -101,4 +101,4 @@ def test_slow_and_many_connections_keep_nobody_from_the_answer() -> None:
         for _, writer in silent:
             writer.close()
 
-    run(story)
+    run(scenario)

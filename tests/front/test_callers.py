@@ -23,7 +23,7 @@ from lossd_server.front import tokens
 from lossd_server.front.callers import Callers, host_of
 from lossd_server.front.tokens import Tokens, make_token
 from support.encoded_requests import encoded
-from support.harness import House, error_of, run, send, square
+from support.harness import Harness, error_of, run, send, square
 
 ALICE, ALICES_LINE = make_token("alice")
 BOB, BOBS_LINE = make_token("bob")
@@ -232,9 +232,9 @@ def test_the_client_for_asyncio_too(file: Path, coalesce: bool) -> None:
 
 
 def test_every_method_asks_for_a_token_but_health(file: Path) -> None:
-    async def story(home: House) -> None:
-        reflection = reflection_pb2_grpc.ServerReflectionStub(home.channel).ServerReflectionInfo
-        for method in (home.stub.ScoreStream, home.stub.Evaluate, reflection):
+    async def scenario(harness: Harness) -> None:
+        reflection = reflection_pb2_grpc.ServerReflectionStub(harness.channel).ServerReflectionInfo
+        for method in (harness.stub.ScoreStream, harness.stub.Evaluate, reflection):
             for metadata in (None, bearer(STRANGER)):
                 rpc = method(metadata=metadata)
                 with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -244,35 +244,35 @@ def test_every_method_asks_for_a_token_but_health(file: Path) -> None:
         await listed.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         assert (await listed.read()).list_services_response.service
         await listed.done_writing()
-        stream = home.stub.ScoreStream(metadata=bearer(ALICE))
+        stream = harness.stub.ScoreStream(metadata=bearer(ALICE))
         await stream.write(send((7, square(2))))
         assert (await stream.read()).outcomes[0].outcome.response.value == 4
         await stream.done_writing()
-        result = await home.stub.Evaluate(iter([pb.EvaluateRequest()]), metadata=bearer(BOB))
+        result = await harness.stub.Evaluate(iter([pb.EvaluateRequest()]), metadata=bearer(BOB))
         assert not result.series
-        health = health_pb2_grpc.HealthStub(home.channel)
+        health = health_pb2_grpc.HealthStub(harness.channel)
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
-        unknown = home.channel.unary_unary("/lossd.v1.LossService/NoSuchLoss")
+        unknown = harness.channel.unary_unary("/lossd.v1.LossService/NoSuchLoss")
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await unknown(b"")
         assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
-    run(story, tokens_file=str(file))
+    run(scenario, tokens_file=str(file))
 
 
 def test_a_call_without_a_token_is_refused_before_its_message_is_read(file: Path) -> None:
     """A client that announces a message and never sends it has its answer all the same."""
 
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         message = encoded("mse_loss", input=[3.0], target=[1.0])[1]
-        method = home.channel.stream_unary("/lossd.v1.LossService/MseLoss")
+        method = harness.channel.stream_unary("/lossd.v1.LossService/MseLoss")
         assert await method(metadata=bearer(STRANGER)).code() == grpc.StatusCode.UNAUTHENTICATED
         known = method(metadata=bearer(ALICE))
         await known.write(message)
         await known.done_writing()
         assert await known.code() == grpc.StatusCode.OK
 
-    run(story, tokens_file=str(file))
+    run(scenario, tokens_file=str(file))
 
 
 def test_a_token_that_is_added_is_let_in_and_one_that_is_removed_is_not(file: Path, at_once: None) -> None:
@@ -289,8 +289,8 @@ def test_a_token_that_is_added_is_let_in_and_one_that_is_removed_is_not(file: Pa
 
 
 def test_an_open_stream_ends_when_its_token_is_removed(file: Path, at_once: None) -> None:
-    async def story(home: House) -> None:
-        alices, bobs = (home.stub.ScoreStream(metadata=bearer(token)) for token in (ALICE, BOB))
+    async def scenario(harness: Harness) -> None:
+        alices, bobs = (harness.stub.ScoreStream(metadata=bearer(token)) for token in (ALICE, BOB))
         for number, stream in enumerate((alices, bobs)):
             await stream.write(send((number, square(2))))
             assert (await stream.read()).outcomes[0].id == number
@@ -300,7 +300,7 @@ def test_an_open_stream_ends_when_its_token_is_removed(file: Path, at_once: None
         assert (await bobs.read()).outcomes[0].id == 2
         await bobs.done_writing()
 
-    run(story, tokens_file=str(file))
+    run(scenario, tokens_file=str(file))
 
 
 def test_the_command_line_sends_a_token(file: Path, tmp_path: Path) -> None:

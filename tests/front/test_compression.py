@@ -18,7 +18,7 @@ from lossd_server.front import compression
 from lossd_server.front.compression import Unpacker
 from support.encoded_requests import encoded
 from support.grpc_wire import EVALUATE, INVALID, MSE, OK, answer_of, begin, prefixed
-from support.harness import House, run, square, until
+from support.harness import Harness, run, square, wait_until
 from support.raw_connection import wire
 
 LIMIT = 1 << 20
@@ -143,7 +143,7 @@ async def settle() -> None:
 
 
 def test_a_caller_has_one_thread_and_callers_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         threads, unpacker, admission = Threads(monkeypatch), Unpacker(), Admission(1 << 30)
 
         def ask(caller: str, message: bytes) -> "asyncio.Future[Any]":
@@ -170,11 +170,11 @@ def test_a_caller_has_one_thread_and_callers_take_turns(monkeypatch: pytest.Monk
             (await done)[1].release()
         assert admission.in_flight_bytes == 0
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_who_is_cancelled_keeps_thread_and_room_until_the_thread_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         threads, unpacker, admission = Threads(monkeypatch), Unpacker(), Admission(1 << 30)
         first = asyncio.ensure_future(unpacker.unpack(b"first", "deflate", LIMIT, "x", admission.reserve))
         second = asyncio.ensure_future(unpacker.unpack(b"second", "deflate", LIMIT, "x", admission.reserve))
@@ -190,7 +190,7 @@ def test_who_is_cancelled_keeps_thread_and_room_until_the_thread_is_done(monkeyp
         (await second)[1].release()
         assert admission.in_flight_bytes == 0
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 # ---- through the server
@@ -205,14 +205,14 @@ def padded(message: bytes, nbytes: int) -> bytes:
 @pytest.mark.parametrize("body", [b"", bytes(100_000)], ids=["short", "long"])
 @pytest.mark.parametrize("tail", [b"x", MEMBER], ids=["a byte", "a member"])
 def test_a_request_with_more_than_one_member_is_refused(body: bytes, tail: bytes) -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             begin(client, grpc_encoding="gzip")
             client.send(DataFrame(1, prefixed(gzip.compress(body) + tail, 1), flags=["END_STREAM"]))
             answer = await answer_of(client)
             assert (answer["grpc-status"], "only one gzip member" in answer["grpc-message"]) == (INVALID, True)
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize("path", [MSE, EVALUATE])
@@ -222,14 +222,14 @@ def test_a_compressed_request_is_answered(path: str, nbytes: int) -> None:
     if path == EVALUATE:
         message = pb.EvaluateRequest(calls=[pb.SeriesCall(series="x", call=square(2))]).SerializeToString()
 
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             begin(client, path=path, grpc_encoding="gzip")
             body = prefixed(gzip.compress(padded(message, nbytes)), 1)
             client.send(DataFrame(1, body * (3 if path == EVALUATE else 1), flags=["END_STREAM"]))
             assert (await answer_of(client))["grpc-status"] == OK
 
-    run(story)
+    run(scenario)
 
 
 def test_a_message_on_a_stream_is_unpacked_when_there_is_room_and_counts_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,33 +238,33 @@ def test_a_message_on_a_stream_is_unpacked_when_there_is_room_and_counts_while_i
     monkeypatch.setattr(compression, "_unpacked", lambda message, *rest: (unpacked.append(len(message)), unpack(message, *rest))[1])
     message = pb.EvaluateRequest(calls=[pb.SeriesCall(series="x", call=square(2))]).SerializeToString()
 
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             begin(client, path=EVALUATE, grpc_encoding="gzip")
-            await until(lambda: home.admission.in_flight_bytes > 0)
-            held = home.admission.in_flight_bytes
-            with home.admission.hold((4 << 20) - (300 << 10), "another"):
+            await wait_until(lambda: harness.admission.in_flight_bytes > 0)
+            held = harness.admission.in_flight_bytes
+            with harness.admission.hold((4 << 20) - (300 << 10), "another"):
                 client.send(DataFrame(1, prefixed(gzip.compress(padded(message, 900_000)), 1), flags=["END_STREAM"]))
                 for _ in range(20):
                     await asyncio.sleep(0.01)
                 assert unpacked == []
-                assert home.admission._of_callers["127.0.0.1"] >= held
+                assert harness.admission._of_callers["127.0.0.1"] >= held
             assert (await answer_of(client))["grpc-status"] == OK
             assert len(unpacked) == 1
 
-    run(story, max_in_flight_bytes=4 << 20)
+    run(scenario, max_in_flight_bytes=4 << 20)
 
 
 def test_a_stream_that_ends_while_its_message_is_unpacked_leaves_nothing_behind() -> None:
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         bomb = prefixed(gzip.compress(bytes(1 << 20)), 1)
-        async with wire(home) as client:
+        async with wire(harness) as client:
             for number in range(20):
                 begin(client, stream=2 * number + 1, path=EVALUATE if number % 2 else MSE, grpc_encoding="gzip")
                 client.send(DataFrame(2 * number + 1, bomb), RstStreamFrame(2 * number + 1, error_code=8))
-            await until(lambda: home.admission.in_flight_bytes == 0)
+            await wait_until(lambda: harness.admission.in_flight_bytes == 0)
 
-    run(story)
+    run(scenario)
 
 
 def test_unary_requests_without_room_to_unpack_are_told_to_try_again() -> None:

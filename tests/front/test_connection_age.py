@@ -10,7 +10,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame
 
 import lossd
 from lossd_server.http2.frames import MAX_WINDOW
-from support.harness import House, Session, run, square, until
+from support.harness import Harness, Session, run, square, wait_until
 from support.raw_connection import wire
 
 INFO = "/lossd.v1.LossService/GetServerInfo"
@@ -19,8 +19,8 @@ PATIENCE = 20.0
 
 
 def test_an_old_connection_hears_goaway_its_streams_complete_and_then_it_ends() -> None:
-    async def story(home: House) -> None:
-        async with asyncio.timeout(PATIENCE), wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with asyncio.timeout(PATIENCE), wire(harness) as client:
             client.open(1, INFO)
             assert (await client.next(GoAwayFrame)).last_stream_id == MAX_WINDOW
             ping = await client.next(PingFrame)
@@ -30,15 +30,15 @@ def test_an_old_connection_hears_goaway_its_streams_complete_and_then_it_ends() 
             assert (await client.next(HeadersFrame)).stream_id == 1
             await client.end()
         async with asyncio.timeout(PATIENCE):
-            await until(lambda: not home.server._listener._hub.links)
+            await wait_until(lambda: not harness.server._listener._hub.links)
 
-    run(story, max_connection_age_seconds=0.2)
+    run(scenario, max_connection_age_seconds=0.2)
 
 
 @pytest.mark.parametrize("answers_ping", [False, True])
 def test_after_the_grace_the_connection_is_closed_whatever_is_on_it(answers_ping: bool) -> None:
-    async def story(home: House) -> None:
-        async with asyncio.timeout(PATIENCE), wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with asyncio.timeout(PATIENCE), wire(harness) as client:
             client.open(1)
             ping = await client.next(PingFrame)
             if answers_ping:
@@ -46,26 +46,26 @@ def test_after_the_grace_the_connection_is_closed_whatever_is_on_it(answers_ping
             with suppress(ConnectionError):
                 await client.end()
 
-    run(story, max_connection_age_seconds=0.2, max_connection_age_grace_seconds=0.5)
+    run(scenario, max_connection_age_seconds=0.2, max_connection_age_grace_seconds=0.5)
 
 
 @pytest.mark.slow
 def test_clients_do_not_notice() -> None:
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         before: set[object] = set()
-        async with lossd.AsyncClient(home.server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as client:
+        async with lossd.AsyncClient(harness.server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as client:
             for _ in range(300):
                 assert await client.mse_loss([3.0], [1.0]) == 4.0
-                before |= home.server._listener._hub.links
+                before |= harness.server._listener._hub.links
                 await asyncio.sleep(0.01)
         assert len(before) > 1
 
-    run(story, max_connection_age_seconds=0.5)
+    run(scenario, max_connection_age_seconds=0.5)
 
 
 def test_a_stream_goes_on_without_a_grace() -> None:
-    async def story(home: House) -> None:
-        stream = Session(home.stub.ScoreStream())
+    async def scenario(harness: Harness) -> None:
+        stream = Session(harness.stub.ScoreStream())
         for number in range(20):
             await stream.send((number, square(2)))
             assert (await stream.next())[0] == number
@@ -73,4 +73,4 @@ def test_a_stream_goes_on_without_a_grace() -> None:
         await stream.end()
         assert await stream.rpc.code() == grpc.StatusCode.OK
 
-    run(story, max_connection_age_seconds=0.3)
+    run(scenario, max_connection_age_seconds=0.3)

@@ -19,7 +19,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, Rs
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.compute import batch
 from lossd_server.http2.frames import MAX_WINDOW
-from support.harness import House, call, error_of, house, run, square, until
+from support.harness import Harness, call, error_of, launch, run, square, wait_until
 from support.raw_connection import wire
 
 INFO = "/lossd.v1.LossService/GetServerInfo"
@@ -32,12 +32,12 @@ OWN = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), ("grpc
 
 
 def test_goaway_comes_in_two_steps_and_what_was_opened_between_them_is_answered() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             client.open(1, INFO)
             client.send(DataFrame(1, EMPTY, flags=["END_STREAM"]))
             await client.next(DataFrame)
-            stopping = asyncio.create_task(home.server.stop())
+            stopping = asyncio.create_task(harness.server.stop())
             first = await client.next(GoAwayFrame)
             assert (first.last_stream_id, first.error_code) == (MAX_WINDOW, 0)
             ping = await client.next(PingFrame)
@@ -50,15 +50,15 @@ def test_goaway_comes_in_two_steps_and_what_was_opened_between_them_is_answered(
         async with asyncio.timeout(PATIENCE):
             await stopping
 
-    run(story, drain_seconds=60)
+    run(scenario, drain_seconds=60)
 
 
 def test_a_stream_after_the_last_goaway_is_refused_so_that_clients_try_it_elsewhere() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             client.open(1, LOSS)
             client.send(DataFrame(1, b"\x00"))
-            stopping = asyncio.create_task(home.server.stop())
+            stopping = asyncio.create_task(harness.server.stop())
             ping = await client.next(PingFrame)
             client.send(PingFrame(0, ping.opaque_data, flags=["ACK"]))
             await client.next(GoAwayFrame)
@@ -68,29 +68,29 @@ def test_a_stream_after_the_last_goaway_is_refused_so_that_clients_try_it_elsewh
         async with asyncio.timeout(PATIENCE):
             await stopping
 
-    run(story, drain_seconds=60)
+    run(scenario, drain_seconds=60)
 
 
 def test_streams_that_never_end_and_requests_that_never_arrive_are_not_waited_for() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as hanging, wire(home) as endless, wire(home) as half, asyncio.timeout(PATIENCE):
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as hanging, wire(harness) as endless, wire(harness) as half, asyncio.timeout(PATIENCE):
             hanging.open(1, LOSS)
             hanging.send(DataFrame(1, b"\x00\x00\x01\x00\x00hangs"))
             half.open(1, LOSS)  # a whole message whose stream is not ended
             half.send(DataFrame(1, EMPTY))
             endless.open(1)
             endless.send(DataFrame(1, b"\x00\x00\x01\x00\x00hangs"))
-            evaluation = home.stub.Evaluate()
+            evaluation = harness.stub.Evaluate()
             await evaluation.write(pb.EvaluateRequest())
-            watching = health_pb2_grpc.HealthStub(home.channel).Watch(health_pb2.HealthCheckRequest())
+            watching = health_pb2_grpc.HealthStub(harness.channel).Watch(health_pb2.HealthCheckRequest())
             assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
-            listing = reflection_pb2_grpc.ServerReflectionStub(home.channel).ServerReflectionInfo()
+            listing = reflection_pb2_grpc.ServerReflectionStub(harness.channel).ServerReflectionInfo()
             await listing.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             await listing.read()
-            host, port = home.server.address.split(":")
+            host, port = harness.server.address.split(":")
             _, silent = await asyncio.open_connection(host, int(port))
-            await until(lambda: home.open_streams == 2)
-            stopping = asyncio.create_task(home.server.stop())
+            await wait_until(lambda: harness.open_streams == 2)
+            stopping = asyncio.create_task(harness.server.stop())
             assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
             for rpc in (watching, listing, evaluation):
                 assert await rpc.code() == grpc.StatusCode.UNAVAILABLE
@@ -99,17 +99,17 @@ def test_streams_that_never_end_and_requests_that_never_arrive_are_not_waited_fo
             await stopping
             silent.close()
 
-    run(story, drain_seconds=600)
+    run(scenario, drain_seconds=600)
 
 
 def test_nobody_is_refused_while_another_uploads() -> None:
     """Callers hear of the drain by GOAWAY, and find another server; none is told that this one shuts down."""
 
-    async def story(home: House) -> None:
-        async with wire(home) as hanging, asyncio.timeout(PATIENCE):
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as hanging, asyncio.timeout(PATIENCE):
             hanging.open(1, LOSS)
             hanging.send(DataFrame(1, b"\x00\x00\x01\x00\x00hangs"))
-            channels = [grpc.aio.insecure_channel(home.server.address, options=OWN) for _ in range(5)]
+            channels = [grpc.aio.insecure_channel(harness.server.address, options=OWN) for _ in range(5)]
 
             async def load(channel: grpc.aio.Channel) -> tuple[int, grpc.aio.AioRpcError]:
                 answered = 0
@@ -122,7 +122,7 @@ def test_nobody_is_refused_while_another_uploads() -> None:
 
             loads = [asyncio.create_task(load(channel)) for channel in channels]
             await asyncio.sleep(0.1)
-            await home.server.stop()
+            await harness.server.stop()
             for answered, error in await asyncio.gather(*loads):
                 assert answered > 0
                 assert error.code() == grpc.StatusCode.UNAVAILABLE
@@ -130,7 +130,7 @@ def test_nobody_is_refused_while_another_uploads() -> None:
             for channel in channels:
                 await channel.close()
 
-    run(story, drain_seconds=60)
+    run(scenario, drain_seconds=60)
 
 
 @asynccontextmanager
@@ -164,21 +164,21 @@ async def slow_reader(address: str, bytes_a_second: float) -> AsyncIterator[str]
 
 
 def test_answers_that_are_being_read_are_read_to_their_end() -> None:
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         values = np.ones(1_000_000, np.float32)
         request = call("mse_loss", input=values, target=0 * values, reduction="none").mse_loss.SerializeToString()
-        async with slow_reader(home.server.address, 10e6) as address, asyncio.timeout(PATIENCE):
+        async with slow_reader(harness.server.address, 10e6) as address, asyncio.timeout(PATIENCE):
             channels = [grpc.aio.insecure_channel(address, options=OWN) for _ in range(3)]
             calls = [asyncio.ensure_future(channel.unary_unary(LOSS)(request)) for channel in channels]
-            handled = home.server._metrics._handled
-            await until(lambda: handled["unary", "lossd.v1.LossService", "MseLoss", "OK"] == 3)
+            handled = harness.server._metrics._handled
+            await wait_until(lambda: handled["unary", "lossd.v1.LossService", "MseLoss", "OK"] == 3)
             assert not any(each.done() for each in calls)
-            await home.server.stop()
+            await harness.server.stop()
             assert [len(answer) > 4_000_000 for answer in await asyncio.gather(*calls)] == [True] * 3
             for channel in channels:
                 await channel.close()
 
-    run(story, drain_seconds=60)
+    run(scenario, drain_seconds=60)
 
 
 @pytest.mark.parametrize("over", ["unary", "stream", "batch"])
@@ -189,38 +189,38 @@ def test_a_batch_that_never_ends_does_not_hold_the_stop_up_and_its_callers_are_t
         release.wait()
         return []
 
-    async def story(home: House) -> None:
-        home.gate(monkeypatch).open()
+    async def scenario(harness: Harness) -> None:
+        harness.gate(monkeypatch).open()
         monkeypatch.setattr(batch, "compute", compute)
         started_at = time.monotonic()
         async with asyncio.timeout(PATIENCE):
             if over == "unary":
-                rpcs = [home.losses.MseLoss(square(number).mse_loss) for number in range(3)]  # one is computed, two wait
+                rpcs = [harness.losses.MseLoss(square(number).mse_loss) for number in range(3)]  # one is computed, two wait
             elif over == "batch":
-                rpcs = [home.stub.ScoreBatch(pb.ScoreBatchRequest(calls=[square(2)]))]
+                rpcs = [harness.stub.ScoreBatch(pb.ScoreBatchRequest(calls=[square(2)]))]
             else:
-                rpcs = [home.stub.ScoreStream()]
+                rpcs = [harness.stub.ScoreStream()]
                 message = pb.ScoreStreamRequest()
                 message.calls.add(id=1, call=square(2))
                 await rpcs[0].write(message)
-            await until(lambda: bool(home.dispatcher._running))
-            await home.server.stop()
+            await wait_until(lambda: bool(harness.dispatcher._running))
+            await harness.server.stop()
             for rpc in rpcs:
                 assert await rpc.code() == grpc.StatusCode.UNAVAILABLE
                 assert "shutting down" in await rpc.details()
         assert time.monotonic() - started_at < PATIENCE
 
     try:
-        run_without_end(story, drain_seconds=0.3)
+        run_without_end(scenario, drain_seconds=0.3)
     finally:
         release.set()
 
 
-def run_without_end(story: Any, **options: Any) -> None:
+def run_without_end(scenario: Any, **options: Any) -> None:
     """As `run`, without a look at what is left: the batch holds on to its calls."""
 
     async def main() -> None:
-        async with house(**options) as made:
-            await story(made)
+        async with launch(**options) as harness:
+            await scenario(harness)
 
     asyncio.run(main())

@@ -7,7 +7,7 @@ import pytest
 
 import lossd
 from attack.floods import FLOODS
-from support.harness import House, run
+from support.harness import Harness, run
 
 SECONDS = 10.0  # a flood that is not ended by then fails; it takes less than one
 
@@ -17,11 +17,11 @@ _ENDED_WITH = {"table size updates": "COMPRESSION_ERROR"}
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_a_flood_is_ended_and_others_are_served_meanwhile(name: str) -> None:
-    async def story(home: House) -> None:
-        async with lossd.AsyncClient(home.server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as client:
-            flood = asyncio.create_task(FLOODS[name](home.server.address, SECONDS))
+    async def scenario(harness: Harness) -> None:
+        async with lossd.AsyncClient(harness.server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as client:
+            flood = asyncio.create_task(FLOODS[name](harness.server.address, SECONDS))
             while not flood.done():
                 assert await client.mse_loss([3.0], [1.0], timeout=SECONDS) == 4.0
             assert flood.result().ended_with == _ENDED_WITH.get(name, "ENHANCE_YOUR_CALM")
 
-    run(story)
+    run(scenario)

@@ -34,7 +34,7 @@ from support.grpc_wire import (
     begin,
     prefixed,
 )
-from support.harness import House, run, square, until
+from support.harness import Harness, run, square, wait_until
 from support.http2_peer import INITIAL, ready
 from support.raw_connection import wire
 
@@ -66,61 +66,61 @@ PLAIN, FLATE = prefixed(MESSAGE), prefixed(zlib.compress(MESSAGE), 1)
     ],
 )
 def test_a_request_is_answered_as_grpc_says(fields: dict[str, str], pieces: list[bytes], expected: tuple[str, str | None]) -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             begin(client, **fields)
             client.send(*[DataFrame(1, piece) for piece in pieces], DataFrame(1, b"", flags=["END_STREAM"]))
             answer = await answer_of(client)
             assert (answer[":status"], answer.get("grpc-status")) == expected
 
-    run(story, max_request_bytes=100_000)
+    run(scenario, max_request_bytes=100_000)
 
 
 def test_a_message_is_refused_by_its_prefix_and_takes_room_as_it_comes() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as small, wire(home) as large:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as small, wire(harness) as large:
             begin(small)
             small.send(DataFrame(1, prefixed(bytes(1 << 20))[:5]))
-            await until(lambda: home.admission.in_flight_bytes > INITIAL_WINDOW)
-            assert home.admission.in_flight_bytes < 2 * INITIAL_WINDOW
+            await wait_until(lambda: harness.admission.in_flight_bytes > INITIAL_WINDOW)
+            assert harness.admission.in_flight_bytes < 2 * INITIAL_WINDOW
             small.send(DataFrame(1, bytes(INITIAL_WINDOW // 2 - 5)), DataFrame(1, bytes(5)))
-            await until(lambda: home.admission.in_flight_bytes > 4 * INITIAL_WINDOW)
-            assert home.admission.in_flight_bytes < 5 * INITIAL_WINDOW
+            await wait_until(lambda: harness.admission.in_flight_bytes > 4 * INITIAL_WINDOW)
+            assert harness.admission.in_flight_bytes < 5 * INITIAL_WINDOW
             begin(large)
             large.send(DataFrame(1, prefixed(bytes((1 << 20) + 1))[:5]))
             answer = await answer_of(large)
             assert (answer["grpc-status"], "1048577 bytes" in answer["grpc-message"]) == (EXHAUSTED, True)
             assert (await large.next(RstStreamFrame)).error_code == ErrorCode.NO_ERROR
             small.send(RstStreamFrame(1, error_code=8))
-            await until(lambda: home.admission.in_flight_bytes == 0)
+            await wait_until(lambda: harness.admission.in_flight_bytes == 0)
 
-    run(story, max_request_bytes=1 << 20)
+    run(scenario, max_request_bytes=1 << 20)
 
 
 @pytest.mark.parametrize("sent", [b"", PLAIN[:3], PLAIN[:7], PLAIN], ids=["nothing", "half a prefix", "half a message", "all but the end"])
 def test_a_request_that_does_not_come_ends_with_its_deadline(sent: bytes) -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             begin(client, grpc_timeout="1m")
             client.send(DataFrame(1, sent))
             assert (await answer_of(client))["grpc-status"] == DEADLINE
 
-    run(story)
+    run(scenario)
 
 
 def test_answers_that_their_caller_does_not_take_count_as_in_flight() -> None:
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         _, message = encoded("mse_loss", input=[3.0] * 1000, target=[1.0] * 1000, reduction="none")
-        async with wire(home) as client:
+        async with wire(harness) as client:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
             begin(client)
             client.send(DataFrame(1, prefixed(message), flags=["END_STREAM"]))
             await client.next(HeadersFrame)
-            assert 4000 < home.admission.in_flight_bytes - OVERHEAD_BYTES < 8000
+            assert 4000 < harness.admission.in_flight_bytes - OVERHEAD_BYTES < 8000
             client.send(SettingsFrame(0, settings={INITIAL: 1 << 16}))
             assert (await answer_of(client))["grpc-status"] == OK
 
-    run(story)
+    run(scenario)
 
 
 WINDOW = INITIAL_WINDOW - 5  # for a message behind its prefix
@@ -142,17 +142,17 @@ def unknown(size: int) -> bytes:
 def test_the_end_of_a_request_may_come_alone(path: str, sizes: list[int], frame_bytes: int) -> None:
     """Clients hold it back while the window is 0."""
 
-    async def story(home: House) -> None:
-        async with wire(home) as client, asyncio.timeout(10):
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client, asyncio.timeout(10):
             begin(client, path=path)
             await client.upload(1, b"".join([prefixed(unknown(size)) for size in sizes]), frame_bytes)
             assert (await answer_of(client))["grpc-status"] == (INVALID if path == MSE else OK)
 
-    run(story)
+    run(scenario)
 
 
 def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         peer = ready(1)
         connection = peer.connection
 
@@ -171,23 +171,23 @@ def test_a_stream_whose_transport_pauses_again_after_each_write_goes_on() -> Non
             connection.take()
             connection.sending.paused = True
 
-    asyncio.run(asyncio.wait_for(story(), 10))
+    asyncio.run(asyncio.wait_for(scenario(), 10))
 
 
 @pytest.mark.parametrize("calls_before", [0, 1], ids=["computed", "queued"])
 @pytest.mark.parametrize("path", [MSE, SCORE_BATCH], ids=["unary", "batch"])
 def test_a_request_ends_with_its_deadline_though_the_device_is_busy(monkeypatch: pytest.MonkeyPatch, path: str, calls_before: int) -> None:
-    async def story(home: House) -> None:
-        gate = home.gate(monkeypatch)
-        before = [asyncio.ensure_future(home.losses.MseLoss(square(3).mse_loss)) for _ in range(calls_before)]
-        await until(lambda: home.admission.in_flight_bytes > 0 or not before)
+    async def scenario(harness: Harness) -> None:
+        gate = harness.gate(monkeypatch)
+        before = [asyncio.ensure_future(harness.losses.MseLoss(square(3).mse_loss)) for _ in range(calls_before)]
+        await wait_until(lambda: harness.admission.in_flight_bytes > 0 or not before)
         message = MESSAGE if path == MSE else pb.ScoreBatchRequest(calls=[square(2)] * 3).SerializeToString()
-        async with wire(home) as client:
+        async with wire(harness) as client:
             begin(client, path=path, grpc_timeout="30m")
             client.send(DataFrame(1, prefixed(message), flags=["END_STREAM"]))
             assert (await answer_of(client))["grpc-status"] == DEADLINE
-            assert home.dispatcher.queued_calls == 0
+            assert harness.dispatcher.queued_calls == 0
         gate.open()
         assert [(await call).value for call in before] == [9.0] * calls_before
 
-    run(story)
+    run(scenario)

@@ -19,7 +19,7 @@ from lossd.v1 import evaluation_service_pb2_grpc as pb_grpc
 from lossd_server.config import Settings
 from lossd_server.front.tokens import make_token
 from lossd_server.server import Server
-from support.harness import House, Session, error_of, house, reading, square, until
+from support.harness import Harness, Session, error_of, launch, reading, square, wait_until
 
 TRANSPORTS = ("lossd", "grpcio")
 both_transports = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -29,14 +29,14 @@ ONE = CA.issue_cert("127.0.0.1", "localhost")
 CLIENT = CA.issue_cert("nightly-job.example", common_name="nightly job")
 
 
-def run(story: Callable[[House], Any], **options: Any) -> None:
-    """The story of one house; at its end nothing may be left."""
+def run(scenario: Callable[[Harness], Any], **options: Any) -> None:
+    """Runs the scenario against a server of its own, and fails if the server still holds anything afterwards."""
 
     async def main() -> None:
-        async with asyncio.timeout(60), house(**options) as made:
-            await story(made)
-            await until(lambda: made.admission.in_flight_bytes == 0 and not reading())
-            made.nothing_left()
+        async with asyncio.timeout(60), launch(**options) as harness:
+            await scenario(harness)
+            await wait_until(lambda: harness.admission.in_flight_bytes == 0 and not reading())
+            harness.nothing_left()
 
     asyncio.run(main())
 
@@ -46,79 +46,79 @@ def run(story: Callable[[House], Any], **options: Any) -> None:
 
 @both_transports
 def test_a_stream_cancels_calls_that_wait(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(home: House) -> None:
-        gate = home.gate(monkeypatch)
-        session = Session(home.stub.ScoreStream())
+    async def scenario(harness: Harness) -> None:
+        gate = harness.gate(monkeypatch)
+        session = Session(harness.stub.ScoreStream())
         await session.send((1, square(1)))
         await gate.reached.wait()
         await session.send((2, square(2)), (3, square(3)))
-        await until(lambda: home.dispatcher.queued_calls == 2)
+        await wait_until(lambda: harness.dispatcher.queued_calls == 2)
         await session.send(cancel=[2])
-        await until(lambda: home.dispatcher.queued_calls == 1)
+        await wait_until(lambda: harness.dispatcher.queued_calls == 1)
         gate.open()
         assert sorted(await session.end()) == [1, 3]
 
-    run(story, transport=transport)
+    run(scenario, transport=transport)
 
 
 @both_transports
 def test_a_caller_that_leaves_takes_its_call_out_of_the_queue(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(home: House) -> None:
-        gate = home.gate(monkeypatch)
-        first = asyncio.create_task(home.unary(square(2)))
+    async def scenario(harness: Harness) -> None:
+        gate = harness.gate(monkeypatch)
+        first = asyncio.create_task(harness.unary(square(2)))
         await gate.reached.wait()
-        leaving = home.losses.MseLoss(square(3).mse_loss)
-        late = home.losses.MseLoss(square(3).mse_loss, timeout=0.2)
-        await until(lambda: home.dispatcher.queued_calls >= 1)
+        leaving = harness.losses.MseLoss(square(3).mse_loss)
+        late = harness.losses.MseLoss(square(3).mse_loss, timeout=0.2)
+        await wait_until(lambda: harness.dispatcher.queued_calls >= 1)
         leaving.cancel()
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await late
         assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await until(lambda: home.dispatcher.queued_calls == 0)
+        await wait_until(lambda: harness.dispatcher.queued_calls == 0)
         gate.open()
         assert (await first).response.value == 4.0
         labels = {"grpc_type": "unary", "grpc_service": "lossd.v1.LossService", "grpc_method": "MseLoss"}
 
         def handled(*codes: str) -> float:
-            value = home.server.metrics_registry.get_sample_value
+            value = harness.server.metrics_registry.get_sample_value
             return sum([value("grpc_server_handled_total", {**labels, "grpc_code": code}) or 0.0 for code in codes])
 
         # The client resets a call whose deadline passes: either side may be the first to notice.
-        await until(lambda: handled("OK") == 1 and handled("CANCELLED", "DEADLINE_EXCEEDED") == 2)
+        await wait_until(lambda: handled("OK") == 1 and handled("CANCELLED", "DEADLINE_EXCEEDED") == 2)
 
-    run(story, transport=transport)
+    run(scenario, transport=transport)
 
 
 @both_transports
 def test_what_is_full_says_when_to_come_back(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(home: House) -> None:
-        gate = home.gate(monkeypatch)
-        first = asyncio.create_task(home.unary(square(2)))
+    async def scenario(harness: Harness) -> None:
+        gate = harness.gate(monkeypatch)
+        first = asyncio.create_task(harness.unary(square(2)))
         await gate.reached.wait()
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await home.losses.MseLoss(square(3).mse_loss)
+            await harness.losses.MseLoss(square(3).mse_loss)
         assert (raised.value.code(), error_of(raised.value).reason) == (grpc.StatusCode.UNAVAILABLE, "IN_FLIGHT_FULL")
         assert dict(raised.value.trailing_metadata())["grpc-retry-pushback-ms"] == "100"
         gate.open()
         await first
 
-    run(story, transport=transport, max_in_flight_bytes=20 << 10)
+    run(scenario, transport=transport, max_in_flight_bytes=20 << 10)
 
 
 @both_transports
 def test_a_drain_answers_what_was_accepted_and_refuses_the_rest(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         server = Server(Settings(listen="127.0.0.1:0", admin_listen="", device="cpu", log_level="error", transport=transport))
         await server.start()
         async with grpc.aio.insecure_channel(server.address) as channel:
-            home = House(server, channel)
-            gate = home.gate(monkeypatch)
-            accepted = asyncio.create_task(home.unary(square(2)))
+            harness = Harness(server, channel)
+            gate = harness.gate(monkeypatch)
+            accepted = asyncio.create_task(harness.unary(square(2)))
             await gate.reached.wait()
             stopping = asyncio.create_task(server.stop())
-            await until(lambda: server._service.draining)
+            await wait_until(lambda: server._service.draining)
             with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await home.losses.MseLoss(square(3).mse_loss)
+                await harness.losses.MseLoss(square(3).mse_loss)
             # grpcio cancels what it has received and not handed over when the server stops.
             refused = {grpc.StatusCode.UNAVAILABLE} | ({grpc.StatusCode.CANCELLED} if transport == "grpcio" else set())
             assert raised.value.code() in refused
@@ -128,7 +128,7 @@ def test_a_drain_answers_what_was_accepted_and_refuses_the_rest(transport: str, 
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(tuple(server.address.split(":")))
 
-    asyncio.run(asyncio.wait_for(story(), 60))
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 # ---- callers
@@ -141,8 +141,8 @@ def test_a_stream_ends_when_its_token_is_removed(transport: str, tmp_path: Path)
     tokens.write_text(f"{line}\n{other}\n")
     tokens.chmod(0o600)
 
-    async def story(home: House) -> None:
-        session = Session(home.stub.ScoreStream(metadata=[("authorization", f"Bearer {mine}")]))
+    async def scenario(harness: Harness) -> None:
+        session = Session(harness.stub.ScoreStream(metadata=[("authorization", f"Bearer {mine}")]))
         await session.send((1, square(2)))
         assert (await session.next())[0] == 1
         tokens.write_text(f"{other}\n")
@@ -150,7 +150,7 @@ def test_a_stream_ends_when_its_token_is_removed(transport: str, tmp_path: Path)
             await session.next()
         assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
-    run(story, transport=transport, tokens_file=str(tokens))
+    run(scenario, transport=transport, tokens_file=str(tokens))
 
 
 @pytest.fixture
@@ -192,12 +192,12 @@ def score(address: str, credentials: grpc.ChannelCredentials) -> float:
 def test_certificates_name_callers_as_on_the_other_transport(files: Path, certificate: trustme.LeafCert) -> None:
     async def names(transport: str) -> set[str]:
         async with AsyncExitStack() as stack:
-            home = await stack.enter_async_context(house(transport=transport, **tls(files, mutual=True)))
-            channel = await stack.enter_async_context(grpc.aio.secure_channel(home.server.address, trusting(CA, certificate)))
+            harness = await stack.enter_async_context(launch(transport=transport, **tls(files, mutual=True)))
+            channel = await stack.enter_async_context(grpc.aio.secure_channel(harness.server.address, trusting(CA, certificate)))
             session = Session(pb_grpc.EvaluationServiceStub(channel).ScoreStream())
             await session.send((1, square(2)))
             await session.next()
-            found = set(home.admission._of_callers)
+            found = set(harness.admission._of_callers)
             await session.end()
             return found
 
@@ -210,14 +210,14 @@ def test_certificates_name_callers_as_on_the_other_transport(files: Path, certif
 @both_transports
 @pytest.mark.parametrize(("listen", "name"), [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::/64"), ("unix:{}/socket", "unix")])
 def test_without_certificates_hosts_name_callers(transport: str, listen: str, name: str, tmp_path: Path) -> None:
-    async def story(home: House) -> None:
-        session = Session(home.stub.ScoreStream())
+    async def scenario(harness: Harness) -> None:
+        session = Session(harness.stub.ScoreStream())
         await session.send((1, square(2)))
         await session.next()
-        assert set(home.admission._of_callers) == {name}
+        assert set(harness.admission._of_callers) == {name}
         await session.end()
 
-    run(story, transport=transport, listen=listen.format(tmp_path))
+    run(scenario, transport=transport, listen=listen.format(tmp_path))
 
 
 def test_mutual_tls_asks_for_a_certificate_of_its_ca(files: Path) -> None:

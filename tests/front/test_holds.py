@@ -30,7 +30,7 @@ from support.grpc_wire import (
     headers,
     prefixed,
 )
-from support.harness import House, call, run, send, square, until
+from support.harness import Harness, call, run, send, square, wait_until
 from support.http2_peer import INITIAL
 from support.raw_connection import PREFACE, wire
 
@@ -51,76 +51,76 @@ REQUESTS = {
 @pytest.mark.parametrize("path", REQUESTS)
 @pytest.mark.parametrize("end", ["taken", "reset", "connection lost"])
 def test_an_answer_counts_until_it_has_left(path: str, end: str) -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
             begin(client, path=path)
             client.send(DataFrame(1, prefixed(REQUESTS[path]), flags=["END_STREAM"]))
             await client.next(HeadersFrame)
             for _ in range(20):
                 await asyncio.sleep(0.005)
-            assert home.admission.in_flight_bytes > OVERHEAD_BYTES + 4000
+            assert harness.admission.in_flight_bytes > OVERHEAD_BYTES + 4000
             if end == "taken":
                 client.send(SettingsFrame(0, settings={INITIAL: 1 << 16}))
                 assert (await answer_of(client))["grpc-status"] == OK
             elif end == "reset":
                 client.send(RstStreamFrame(1, error_code=8))
             if end != "connection lost":
-                await until(lambda: home.admission.in_flight_bytes == 0)
+                await wait_until(lambda: harness.admission.in_flight_bytes == 0)
 
-    run(story)
+    run(scenario)
 
 
 def test_small_answers_that_wait_count_with_what_an_rpc_takes() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
             for number in range(50):
                 begin(client, stream=2 * number + 1)
                 client.send(DataFrame(2 * number + 1, prefixed(encoded("mse_loss", input=[3.0], target=[1.0])[1]), flags=["END_STREAM"]))
             for _ in range(50):
                 await client.next(HeadersFrame)
-            assert home.admission.in_flight_bytes > 50 * OVERHEAD_BYTES
+            assert harness.admission.in_flight_bytes > 50 * OVERHEAD_BYTES
 
-    run(story)
+    run(scenario)
 
 
 def test_what_a_stream_wrote_before_its_deadline_counts_until_it_has_left() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
             begin(client, path=SCORE_STREAM, grpc_timeout="100m")
             client.send(DataFrame(1, prefixed(REQUESTS[SCORE_STREAM])))
             await client.next(HeadersFrame)
-            await until(lambda: home.open_streams == 0)
+            await wait_until(lambda: harness.open_streams == 0)
             await asyncio.sleep(0)
-            assert home.admission.in_flight_bytes > OVERHEAD_BYTES + 4000
+            assert harness.admission.in_flight_bytes > OVERHEAD_BYTES + 4000
 
-    run(story)
+    run(scenario)
 
 
 def test_a_caller_that_takes_no_answers_is_refused_at_its_share() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
             statuses: list[str] = []
             for number in range(100):
                 begin(client, stream=2 * number + 1, path=EVALUATE)
                 client.send(DataFrame(2 * number + 1, prefixed(SERIES.SerializeToString()), flags=["END_STREAM"]))
-                await until(lambda: home.open_streams == 0)
-            assert home.admission.in_flight_bytes <= 1 << 20
+                await wait_until(lambda: harness.open_streams == 0)
+            assert harness.admission.in_flight_bytes <= 1 << 20
             while UNAVAILABLE not in statuses:
                 statuses.append((await answer_of(client))["grpc-status"])
 
-    run(story, max_in_flight_bytes=1 << 20)
+    run(scenario, max_in_flight_bytes=1 << 20)
 
 
 def test_a_peer_that_does_not_read_is_served_no_further_until_it_reads() -> None:
     """Whatever windows it gives: what its transport holds counts, and what it sends meanwhile stays unread."""
     streams = range(1, 20_000, 2)
 
-    async def story(home: House) -> None:
-        (host, port), loop = home.server.address.split(":"), asyncio.get_running_loop()
+    async def scenario(harness: Harness) -> None:
+        (host, port), loop = harness.server.address.split(":"), asyncio.get_running_loop()
         plain = socket.socket()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         plain.setblocking(False)
@@ -135,24 +135,24 @@ def test_a_peer_that_does_not_read_is_served_no_further_until_it_reads() -> None
             ]
         )
         sending = asyncio.ensure_future(loop.sock_sendall(plain, sent))
-        await until(lambda: bool(home.server._listener._hub.links))
-        (link,) = home.server._listener._hub.links
-        await until(lambda: link.connection.sending.paused)
+        await wait_until(lambda: bool(harness.server._listener._hub.links))
+        (link,) = harness.server._listener._hub.links
+        await wait_until(lambda: link.connection.sending.paused)
         served = -1
         while served != link.connection._last_id:
             served = link.connection._last_id
             await asyncio.sleep(0.2)
         assert served < streams[-1]
         waiting = sum([stream.unsent is not None for stream in link.connection.streams.values()])
-        assert home.admission.in_flight_bytes >= link.unsent + waiting * OVERHEAD_BYTES
-        assert home.admission.in_flight_bytes < 4 << 20
+        assert harness.admission.in_flight_bytes >= link.unsent + waiting * OVERHEAD_BYTES
+        assert harness.admission.in_flight_bytes < 4 << 20
         assert link.unsent + link.connection.sending._out_bytes + len(link.connection._reader._rest) < 1 << 20
         while link.connection._last_id < streams[-1] or link.connection.streams:
             await loop.sock_recv(plain, 1 << 20)
         await sending
         plain.close()
 
-    run(story)
+    run(scenario)
 
 
 # ---- messages of streams
@@ -165,18 +165,18 @@ def test_a_large_message_counts_once_and_from_its_arrival_until_its_answer_has_l
     large = call("mse_loss", input=values, target=values)
     message = (send((1, large)) if path == SCORE_STREAM else pb.EvaluateRequest(calls=[pb.SeriesCall(call=large)])).SerializeToString()
 
-    async def story(home: House) -> None:
-        gate = home.gate(monkeypatch)
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        gate = harness.gate(monkeypatch)
+        async with wire(harness) as client:
             begin(client, path=path)
             await client.upload(1, prefixed(message))
             await gate.reached.wait()
-            seen = home.admission.in_flight_bytes
+            seen = harness.admission.in_flight_bytes
             assert len(message) < seen < len(message) + INITIAL_WINDOW + 10 * OVERHEAD_BYTES
             gate.open()
             assert (await answer_of(client))["grpc-status"] == OK
 
-    run(story)
+    run(scenario)
 
 
 def test_messages_that_wait_for_the_room_of_their_calls_count_meanwhile() -> None:
@@ -184,25 +184,25 @@ def test_messages_that_wait_for_the_room_of_their_calls_count_meanwhile() -> Non
     message = pb.EvaluateRequest(calls=[pb.SeriesCall(call=square(2))] * 2000).SerializeToString()
     most = 0
 
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         nonlocal most
-        change = home.admission._change
+        change = harness.admission._change
 
         def watched(nbytes: int, caller: str) -> None:
             nonlocal most
             change(nbytes, caller)
-            most = max(most, home.admission.in_flight_bytes)
+            most = max(most, harness.admission.in_flight_bytes)
 
-        home.admission._change = watched  # type: ignore[method-assign]
+        harness.admission._change = watched  # type: ignore[method-assign]
         async with AsyncExitStack() as connections:
-            clients = [await connections.enter_async_context(wire(home)) for _ in range(8)]
+            clients = [await connections.enter_async_context(wire(harness)) for _ in range(8)]
             for client in clients:
                 begin(client, path=EVALUATE)
             await asyncio.gather(*[client.upload(1, prefixed(message)) for client in clients])
             for client in clients:
                 assert (await answer_of(client))["grpc-status"] == OK
 
-    run(story, max_in_flight_bytes=3 << 20)
+    run(scenario, max_in_flight_bytes=3 << 20)
     assert most <= (3 << 20) + len(message) + 2000 * 1024
 
 
@@ -215,10 +215,10 @@ def test_messages_that_wait_for_the_room_of_their_calls_count_meanwhile() -> Non
     ids=["watches", "checks that do not come", "checks whose answers nobody takes", "watches that do not come"],
 )
 def test_rpcs_that_are_open_to_all_are_bounded_and_take_nothing_from_others(path: str, sent: bytes, ended: bool) -> None:
-    async def story(home: House) -> None:
-        budget = home.server._listener._front._open_to_all
+    async def scenario(harness: Harness) -> None:
+        budget = harness.server._listener._front._open_to_all
         budget._max_bytes = 100 * OVERHEAD_BYTES
-        async with wire(home) as client, wire(home) as other:
+        async with wire(harness) as client, wire(harness) as other:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
             for number in range(60):
                 begin(client, stream=2 * number + 1, path=path)
@@ -229,31 +229,31 @@ def test_rpcs_that_are_open_to_all_are_bounded_and_take_nothing_from_others(path
                 assert (answer["grpc-status"], "grpc-retry-pushback-ms" in answer) == (UNAVAILABLE, True)
                 refused += 1
             assert 49 * OVERHEAD_BYTES <= budget.in_flight_bytes < 51 * OVERHEAD_BYTES  # some may be answered, and count a little more
-            assert home.admission.in_flight_bytes == 0
-            with home.admission.hold(1 << 40):
+            assert harness.admission.in_flight_bytes == 0
+            with harness.admission.hold(1 << 40):
                 begin(other, path=MSE)
                 other.send(DataFrame(1, prefixed(UNREDUCED), flags=["END_STREAM"]))
                 assert (await answer_of(other))["grpc-status"] == UNAVAILABLE
-        await until(lambda: budget.in_flight_bytes == 0)
+        await wait_until(lambda: budget.in_flight_bytes == 0)
 
-    run(story)
+    run(scenario)
 
 
 def test_health_is_told_though_the_server_is_full() -> None:
-    async def story(home: House) -> None:
-        with home.admission.hold(1 << 40):
-            async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        with harness.admission.hold(1 << 40):
+            async with wire(harness) as client:
                 begin(client, path=CHECK)
                 client.send(DataFrame(1, prefixed(b""), flags=["END_STREAM"]))
                 assert (await answer_of(client))["grpc-status"] == OK
 
-    run(story)
+    run(scenario)
 
 
 def test_a_change_wakes_those_who_watch_the_name_and_no_others() -> None:
-    async def story(home: House) -> None:
-        health = home.server._health_service
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        health = harness.server._health_service
+        async with wire(harness) as client:
             for number, name in enumerate(("liveness", "readiness", "nobody")):
                 begin(client, stream=2 * number + 1, path=WATCH)
                 message = health_pb2.HealthCheckRequest(service=name).SerializeToString()
@@ -267,9 +267,9 @@ def test_a_change_wakes_those_who_watch_the_name_and_no_others() -> None:
             told = [await client.next(DataFrame) for _ in range(2)]
             assert sorted((each.stream_id, each.data[-1]) for each in told) == [(3, 2), (5, 1)]
             client.send(*[RstStreamFrame(stream, error_code=8) for stream in (1, 3, 5)])
-            await until(lambda: not health._watching)
+            await wait_until(lambda: not health._watching)
 
-    run(story)
+    run(scenario)
 
 
 # ---- what a drain waits for
@@ -277,13 +277,13 @@ def test_a_change_wakes_those_who_watch_the_name_and_no_others() -> None:
 
 @pytest.mark.parametrize("path", REQUESTS)
 def test_a_drain_waits_until_an_answer_has_left(path: str) -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
             begin(client, path=path)
             client.send(DataFrame(1, prefixed(REQUESTS[path]), flags=["END_STREAM"]))
             await client.next(HeadersFrame)
-            stopping = asyncio.create_task(home.server.stop())
+            stopping = asyncio.create_task(harness.server.stop())
             ping = await client.next(PingFrame)
             client.send(PingFrame(0, ping.opaque_data, flags=["ACK"]))
             await asyncio.sleep(0.1)
@@ -292,7 +292,7 @@ def test_a_drain_waits_until_an_answer_has_left(path: str) -> None:
             assert (await answer_of(client))["grpc-status"] == OK
         await asyncio.wait_for(stopping, 20)
 
-    run(story, drain_seconds=60)
+    run(scenario, drain_seconds=60)
 
 
 # ---- uploads
@@ -307,15 +307,15 @@ def test_an_upload_that_takes_too_long_has_a_reason_of_its_own(
 ) -> None:
     monkeypatch.setattr(rpc, "RECEIVE_SECONDS", 0.2)
 
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             begin(client, path=path, **({"grpc_timeout": timeout} if timeout else {}))
             client.send(DataFrame(1, prefixed(UNREDUCED)[:100]))
             answer = await answer_of(client)
             assert words in answer["grpc-message"]
             assert "UPLOAD_TOO_SLOW" in reason_of(answer)
 
-    run(story)
+    run(scenario)
 
 
 def reason_of(answer: dict[str, str]) -> str:

@@ -21,41 +21,41 @@ from lossd_server.front import accepting
 from lossd_server.front import listener as listen
 from lossd_server.front import request_headers as head
 from support.encoded_requests import encoded
-from support.harness import House, run, until
+from support.harness import Harness, run, wait_until
 from support.raw_connection import PREFACE, wire
 
 REFUSED_STREAM, ENHANCE_YOUR_CALM = 7, 11
 OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
 
 
-async def answered(home: House) -> None:
+async def answered(harness: Harness) -> None:
     """The server serves others."""
-    async with lossd.AsyncClient(home.server.address, options=[OWN_CONNECTION]) as client:
+    async with lossd.AsyncClient(harness.server.address, options=[OWN_CONNECTION]) as client:
         assert await client.mse_loss([3.0], [1.0]) == 4.0
 
 
 def test_metadata_above_its_limit_is_refused_and_the_connection_serves_on() -> None:
-    async def story(home: House) -> None:
-        method = home.channel.unary_unary("/lossd.v1.LossService/GetServerInfo")
+    async def scenario(harness: Harness) -> None:
+        method = harness.channel.unary_unary("/lossd.v1.LossService/GetServerInfo")
         assert await method(b"", metadata=(("some", "x" * (head.MAX_METADATA_BYTES - 1024)),))
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await method(b"", metadata=(("some", "x" * (head.MAX_METADATA_BYTES + 1)),))
         assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert await method(b"")
 
-    run(story)
+    run(scenario)
 
 
 def test_connections_above_their_limit_are_closed_until_others_end() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as first:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as first:
             await first.next(SettingsFrame)
-            async with wire(home) as second:
+            async with wire(harness) as second:
                 await second.next(SettingsFrame)
-                async with wire(home) as third:
+                async with wire(harness) as third:
                     with suppress(ConnectionError):
                         await third.end()
-                client = grpc.aio.insecure_channel(home.server.address, options=[OWN_CONNECTION, ("grpc.enable_retries", 0)])
+                client = grpc.aio.insecure_channel(harness.server.address, options=[OWN_CONNECTION, ("grpc.enable_retries", 0)])
                 with pytest.raises(grpc.aio.AioRpcError) as error:
                     await client.unary_unary("/lossd.v1.LossService/GetServerInfo")(b"")
                 assert error.value.code() == grpc.StatusCode.UNAVAILABLE
@@ -64,63 +64,63 @@ def test_connections_above_their_limit_are_closed_until_others_end() -> None:
             assert await client.unary_unary("/lossd.v1.LossService/GetServerInfo")(b"", wait_for_ready=True)
             await client.close()
 
-    run(story, max_connections=4)
+    run(scenario, max_connections=4)
 
 
 def test_streams_above_their_limit_are_reset_until_others_end() -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             await client.next(SettingsFrame)
             for number in range(listen.MAX_CONCURRENT_STREAMS + 1):
                 client.open(2 * number + 1)
             reset = await client.next(RstStreamFrame)
             assert (reset.stream_id, reset.error_code) == (2 * listen.MAX_CONCURRENT_STREAMS + 1, REFUSED_STREAM)
-            await until(lambda: home.open_streams == listen.MAX_CONCURRENT_STREAMS)
-            await answered(home)
+            await wait_until(lambda: harness.open_streams == listen.MAX_CONCURRENT_STREAMS)
+            await answered(harness)
             client.send(RstStreamFrame(1, error_code=8))
-            await until(lambda: home.open_streams == listen.MAX_CONCURRENT_STREAMS - 1)
+            await wait_until(lambda: harness.open_streams == listen.MAX_CONCURRENT_STREAMS - 1)
             client.open(2 * listen.MAX_CONCURRENT_STREAMS + 3)
-            await until(lambda: home.open_streams == listen.MAX_CONCURRENT_STREAMS)
+            await wait_until(lambda: harness.open_streams == listen.MAX_CONCURRENT_STREAMS)
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.slow
 def test_thousands_of_streams_that_come_at_once_are_served() -> None:
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         async with AsyncExitStack() as connections:
             for _ in range(4):
-                client = await connections.enter_async_context(wire(home))
+                client = await connections.enter_async_context(wire(harness))
                 for number in range(1000):
                     client.open(2 * number + 1)
-            await until(lambda: home.open_streams == 4000)
+            await wait_until(lambda: harness.open_streams == 4000)
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize("with_calls", [False, True], ids=["idle", "with a call"])
 def test_a_client_that_pings_too_often_is_disconnected(with_calls: bool) -> None:
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             await client.next(SettingsFrame)
             if with_calls:
                 client.open(1)
-                await until(lambda: home.open_streams == 1)
+                await wait_until(lambda: harness.open_streams == 1)
             client.send(*[PingFrame(0, b"12345678")] * 4)
             goodbye = await client.next(GoAwayFrame)
             assert (goodbye.error_code, goodbye.additional_data) == (ENHANCE_YOUR_CALM, b"too_many_pings")
-        await answered(home)
+        await answered(harness)
 
-    run(story)
+    run(scenario)
 
 
 def test_a_client_may_ping_between_the_pieces_of_an_answer() -> None:
     """As grpc-go and grpc-java do, to measure the bandwidth: gRPC's servers forgive the pings before whatever they send."""
 
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         values = [0.5] * 100_000
         rpc, message = encoded("mse_loss", input=values, target=values, reduction="none")
-        async with wire(home) as client, asyncio.timeout(10):
+        async with wire(harness) as client, asyncio.timeout(10):
             client.open(1, f"/lossd.v1.LossService/{rpc}")
             await client.upload(1, b"\x00" + len(message).to_bytes(4) + message)
             ended, asked, pings = False, False, 0
@@ -137,7 +137,7 @@ def test_a_client_may_ping_between_the_pieces_of_an_answer() -> None:
                 ended = got.stream_id == 1 and "END_STREAM" in got.flags
             assert pings > 4
 
-    run(story)
+    run(scenario)
 
 
 def test_our_clients_ping_less_often_than_they_may() -> None:
@@ -152,14 +152,14 @@ def test_a_client_that_vanished_loses_its_streams(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(listen, "KEEPALIVE_SECONDS", 1)
     monkeypatch.setattr(listen, "KEEPALIVE_TIMEOUT_SECONDS", 1)
 
-    async def story(home: House) -> None:
-        async with wire(home) as client:
+    async def scenario(harness: Harness) -> None:
+        async with wire(harness) as client:
             client.open(1)
-            await until(lambda: home.open_streams == 1)
-            await until(lambda: home.open_streams == 0)
+            await wait_until(lambda: harness.open_streams == 1)
+            await wait_until(lambda: harness.open_streams == 0)
             await client.end()
 
-    run(story)
+    run(scenario)
 
 
 async def silence(writer: asyncio.StreamWriter) -> None:
@@ -196,18 +196,18 @@ def test_a_connection_has_one_deadline_for_all_that_it_begins_with(
         certificate.cert_chain_pems[0].write_to_path(tmp_path / "crt")
         certificate.private_key_pem.write_to_path(tmp_path / "key")
 
-    async def story(home: House) -> None:
-        host, port = home.server.address.split(":")
+    async def scenario(harness: Harness) -> None:
+        host, port = harness.server.address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         saying = asyncio.create_task(say(writer))
         with suppress(ConnectionError):
             async with asyncio.timeout(12):
                 await reader.read()
-        assert not home.server._listener._acceptor._shares.used
+        assert not harness.server._listener._acceptor._shares.used
         saying.cancel()
         writer.close()
 
-    run(story, **({"tls_cert_file": str(tmp_path / "crt"), "tls_key_file": str(tmp_path / "key")} if with_tls else {}))
+    run(scenario, **({"tls_cert_file": str(tmp_path / "crt"), "tls_key_file": str(tmp_path / "key")} if with_tls else {}))
 
 
 def test_a_host_has_half_of_the_connections_and_another_has_room_before_tls_has_begun(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_a_host_has_half_of_the_connections_and_another_has_room_before_tls_has_
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "crt")
     certificate.private_key_pem.write_to_path(tmp_path / "key")
 
-    async def story(home: House) -> None:
-        port = int(home.server.address.split(":")[1])
+    async def scenario(harness: Harness) -> None:
+        port = int(harness.server.address.split(":")[1])
 
         async def connect(host: str) -> tuple[bool, asyncio.StreamWriter]:
             """Whether the server keeps it."""
@@ -235,9 +235,9 @@ def test_a_host_has_half_of_the_connections_and_another_has_room_before_tls_has_
         assert [kept for kept, _ in others] == [True] * 5
         for _, writer in (*attackers, *others):
             writer.close()
-        await until(lambda: home.server._listener._acceptor._shares.used == 0)
+        await wait_until(lambda: harness.server._listener._acceptor._shares.used == 0)
 
-    run(story, max_connections=16, tls_cert_file=str(tmp_path / "crt"), tls_key_file=str(tmp_path / "key"))
+    run(scenario, max_connections=16, tls_cert_file=str(tmp_path / "crt"), tls_key_file=str(tmp_path / "key"))
 
 
 def test_a_server_without_descriptors_accepts_again_when_it_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,15 +252,15 @@ def test_a_server_without_descriptors_accepts_again_when_it_has_some(monkeypatch
                 raise OSError(errno.EMFILE, "Too many open files")
             return super().accept()
 
-    async def story(home: House) -> None:
-        acceptor = home.server._listener._acceptor
+    async def scenario(harness: Harness) -> None:
+        acceptor = harness.server._listener._acceptor
         (real,) = acceptor._listening
         acceptor._pause()
         with Exhausted(fileno=os.dup(real.fileno())) as exhausted:
             acceptor._listening = [exhausted]
             acceptor._resume()
-            await answered(home)
+            await answered(harness)
             acceptor.stop()
         assert not Exhausted.failures
 
-    run(story)
+    run(scenario)

@@ -22,7 +22,7 @@ from lossd_server.errors import InFlightFull
 from lossd_server.front.tokens import make_token
 from lossd_server.requests.reader import Reader
 from lossd_server.server import Server
-from support.harness import House, call, error_of, run, send, square, until
+from support.harness import Harness, call, error_of, run, send, square, wait_until
 
 ALICE, ALICES_LINE = make_token("alice")
 BOB, BOBS_LINE = make_token("bob")
@@ -77,49 +77,49 @@ def test_metrics_count_by_the_names_of_the_file_and_by_no_other(file: str, with_
         assert handled == {("OK",): 4, ("INVALID_ARGUMENT",): 1}
 
 
-async def call_all_ways(home: House, metadata: Any = None) -> None:
-    await home.losses.MseLoss(square(2).mse_loss, metadata=metadata)
-    await home.stub.ScoreBatch(pb.ScoreBatchRequest(calls=[square(2)]), metadata=metadata)
-    stream = home.stub.ScoreStream(metadata=metadata)
+async def call_all_ways(harness: Harness, metadata: Any = None) -> None:
+    await harness.losses.MseLoss(square(2).mse_loss, metadata=metadata)
+    await harness.stub.ScoreBatch(pb.ScoreBatchRequest(calls=[square(2)]), metadata=metadata)
+    stream = harness.stub.ScoreStream(metadata=metadata)
     await stream.write(send((1, square(2))))
     assert (await stream.read()).outcomes
     await stream.done_writing()
     message = pb.EvaluateRequest()
     message.calls.add(call=square(2))
-    await home.stub.Evaluate(iter([message]), metadata=metadata)
+    await harness.stub.Evaluate(iter([message]), metadata=metadata)
 
 
-def watch(home: House) -> list[str]:
+def watch(harness: Harness) -> list[str]:
     """The callers of all calls that reach the queue, and of all bytes in flight."""
     seen: list[str] = []
-    add, change = home.dispatcher._coalescer.add, home.admission._change
-    home.dispatcher._coalescer.add = lambda *args, **kwargs: (seen.append(kwargs["caller"]), add(*args, **kwargs))[1]
-    home.admission._change = lambda nbytes, caller: (seen.append(caller), change(nbytes, caller))[1]
+    add, change = harness.dispatcher._coalescer.add, harness.admission._change
+    harness.dispatcher._coalescer.add = lambda *args, **kwargs: (seen.append(kwargs["caller"]), add(*args, **kwargs))[1]
+    harness.admission._change = lambda nbytes, caller: (seen.append(caller), change(nbytes, caller))[1]
     return seen
 
 
 def test_a_token_names_its_caller_on_every_way_in(file: str) -> None:
-    async def story(home: House) -> None:
-        seen = watch(home)
+    async def scenario(harness: Harness) -> None:
+        seen = watch(harness)
         for metadata, name in ((AS_ALICE, "alice"), (AS_BOB, "bob")):
-            await call_all_ways(home, metadata)
-            await until(lambda: home.open_streams == 0)
+            await call_all_ways(harness, metadata)
+            await wait_until(lambda: harness.open_streams == 0)
             assert set(seen) == {name}
             assert len(seen) > 8
             seen.clear()
 
-    run(story, tokens_file=file)
+    run(scenario, tokens_file=file)
 
 
 def test_without_tokens_a_host_is_one_caller() -> None:
-    async def story(home: House) -> None:
-        seen = watch(home)
-        await call_all_ways(home)
-        async with lossd.AsyncClient(home.server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as other:
+    async def scenario(harness: Harness) -> None:
+        seen = watch(harness)
+        await call_all_ways(harness)
+        async with lossd.AsyncClient(harness.server.address, options=[("grpc.use_local_subchannel_pool", 1)]) as other:
             await other.mse_loss([1.0], [1.0])
         assert set(seen) == {"127.0.0.1"}
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -134,30 +134,30 @@ def test_without_tokens_a_certificate_names_its_caller(tmp_path: Path, identitie
         content.write_to_path(tmp_path / file)
     tls = {"tls_cert_file": str(tmp_path / "crt"), "tls_key_file": str(tmp_path / "key"), "tls_client_ca_file": str(tmp_path / "ca")}
 
-    async def story(home: House) -> None:
-        seen = watch(home)
+    async def scenario(harness: Harness) -> None:
+        seen = watch(harness)
         keys = grpc.ssl_channel_credentials(ca.cert_pem.bytes(), client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes())
-        async with lossd.AsyncClient(home.server.address, credentials=keys) as caller:
+        async with lossd.AsyncClient(harness.server.address, credentials=keys) as caller:
             assert await caller.mse_loss([3.0], [1.0]) == 4.0
         assert set(seen) == {name}
 
-    run(story, **tls)
+    run(scenario, **tls)
 
 
 def test_a_failure_of_ours_is_logged_with_its_caller(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("with data")
 
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         monkeypatch.setattr(Reader, "read", broken)
         with capture_logs() as logs, pytest.raises(grpc.aio.AioRpcError):
-            await home.losses.MseLoss(square(2).mse_loss, metadata=AS_ALICE)
-        await home.stub.ScoreBatch(pb.ScoreBatchRequest(calls=[square(2)]), metadata=AS_BOB)
+            await harness.losses.MseLoss(square(2).mse_loss, metadata=AS_ALICE)
+        await harness.stub.ScoreBatch(pb.ScoreBatchRequest(calls=[square(2)]), metadata=AS_BOB)
         (line,) = logs
         assert (line["event"], line["method"], line["caller"]) == ("unexpected_exception", "MseLoss", "alice")
         assert "with data" not in str(line)
 
-    run(story, tokens_file=file)
+    run(scenario, tokens_file=file)
 
 
 # ---- turns
@@ -167,12 +167,12 @@ def test_callers_take_turns_whoever_came_first(file: str, monkeypatch: pytest.Mo
     """Every call has a key of its own, so that none rides along in another's batch."""
     order: list[str] = []
 
-    async def story(home: House) -> None:
-        gate = home.gate(monkeypatch)
-        first = home.losses.MseLoss(square(1).mse_loss, metadata=AS_BOB)
+    async def scenario(harness: Harness) -> None:
+        gate = harness.gate(monkeypatch)
+        first = harness.losses.MseLoss(square(1).mse_loss, metadata=AS_BOB)
         await gate.reached.wait()
         callers: dict[int, str] = {}
-        add, hold = home.dispatcher._coalescer.add, home.server._device.start
+        add, hold = harness.dispatcher._coalescer.add, harness.server._device.start
 
         def added(pending: Any, *args: Any, **kwargs: Any) -> Any:
             callers[id(pending.call)] = kwargs["caller"]
@@ -182,19 +182,19 @@ def test_callers_take_turns_whoever_came_first(file: str, monkeypatch: pytest.Mo
             order.extend(callers[id(one)] for one in calls)
             hold(calls, done)
 
-        home.dispatcher._coalescer.add = added  # type: ignore[method-assign]
-        home.server._device.start = started  # type: ignore[method-assign]
+        harness.dispatcher._coalescer.add = added  # type: ignore[method-assign]
+        harness.server._device.start = started  # type: ignore[method-assign]
         waiting = [first]
         for metadata, deltas in ((AS_ALICE, range(1, 5)), (AS_BOB, range(5, 9))):
             for delta in deltas:
                 request = call("huber_loss", input=[3.0], target=[1.0], delta=float(delta)).huber_loss
-                waiting.append(home.losses.HuberLoss(request, metadata=metadata))
-            await until(lambda: home.dispatcher.queued_calls == len(waiting) - 1)
+                waiting.append(harness.losses.HuberLoss(request, metadata=metadata))
+            await wait_until(lambda: harness.dispatcher.queued_calls == len(waiting) - 1)
         gate.open()
         for answer in waiting:
             await answer
 
-    run(story, tokens_file=file)
+    run(scenario, tokens_file=file)
     assert order == ["alice", "bob"] * 4
 
 
@@ -226,27 +226,27 @@ def test_a_caller_may_hold_as_much_as_it_leaves_free_and_a_little_of_the_last_qu
 
 
 def test_streams_that_are_never_answered_leave_room_for_other_callers(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(home: House) -> None:
-        gate = home.gate(monkeypatch)
+    async def scenario(harness: Harness) -> None:
+        gate = harness.gate(monkeypatch)
         large = call("mse_loss", input=[1.0] * 10_000, target=[0.0] * 10_000)
         answers: list[asyncio.Task[pb.ScoreStreamResponse]] = []
         while not any(answer.done() for answer in answers):
-            held = home.admission._of_callers.get("alice", 0)
-            stream = home.stub.ScoreStream(metadata=AS_ALICE)
-            await until(lambda: stream.done() or home.admission._of_callers.get("alice", 0) > held)  # noqa: B023
+            held = harness.admission._of_callers.get("alice", 0)
+            stream = harness.stub.ScoreStream(metadata=AS_ALICE)
+            await wait_until(lambda: stream.done() or harness.admission._of_callers.get("alice", 0) > held)  # noqa: B023
             if not stream.done():
                 await stream.write(send((1, large)))
                 await stream.done_writing()
             answers.append(answer := asyncio.ensure_future(stream.read()))
-            await until(lambda: answer.done() or home.admission._of_callers.get("alice", 0) > held + 80_000)  # noqa: B023
+            await wait_until(lambda: answer.done() or harness.admission._of_callers.get("alice", 0) > held + 80_000)  # noqa: B023
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await answers[-1]
         assert error_of(refused.value).reason == "IN_FLIGHT_FULL"
         assert len(answers) > 4
-        bobs = home.losses.MseLoss(large.mse_loss, metadata=AS_BOB)
-        await until(lambda: "bob" in home.admission._of_callers)
+        bobs = harness.losses.MseLoss(large.mse_loss, metadata=AS_BOB)
+        await wait_until(lambda: "bob" in harness.admission._of_callers)
         gate.open()
         assert (await bobs).value == 1.0
         assert [one.outcomes[0].outcome.response.value for one in await asyncio.gather(*answers[:-1])] == [1.0] * (len(answers) - 1)
 
-    run(story, tokens_file=file, max_in_flight_bytes=2 << 20)
+    run(scenario, tokens_file=file, max_in_flight_bytes=2 << 20)

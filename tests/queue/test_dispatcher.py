@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shell around the queue, with a device that computes when it is told to, in virtual time."""
+"""The dispatcher, with a device that computes when a test tells it to, in virtual time."""
 
 import asyncio
 import dataclasses
@@ -83,7 +83,7 @@ class Observer:
         self.batches.append((loss, calls))
 
 
-class House:
+class Harness:
     """A dispatcher and everything around it."""
 
     def __init__(self, *, replacements: int = 1, device: Any = None, **limits: int) -> None:
@@ -130,51 +130,51 @@ def errors(submission: Submission) -> list[type]:
     return [type(outcome) for outcome in submission.outcomes]
 
 
-Story = Callable[[], Awaitable[None]]
+Scenario = Callable[[], Awaitable[None]]
 
 
-def in_virtual_time(story: Story) -> Callable[[], None]:
+def in_virtual_time(scenario: Scenario) -> Callable[[], None]:
     def test() -> None:
-        run(story())  # type: ignore[arg-type]
+        run(scenario())  # type: ignore[arg-type]
 
-    test.__name__, test.__doc__ = story.__name__, story.__doc__
+    test.__name__, test.__doc__ = scenario.__name__, scenario.__doc__
     return test
 
 
 @in_virtual_time
 async def test_an_idle_device_starts_at_once_and_a_busy_one_lets_calls_gather() -> None:
-    house = House()
-    first = house.submit(make_call(1))
-    others = [house.submit(make_call(size)) for size in (2, 3, 4)]
-    assert [len(batch) for batch in house.device.batches] == [1]
-    assert house.dispatcher.queued_calls == 3
-    await house.finish()
+    harness = Harness()
+    first = harness.submit(make_call(1))
+    others = [harness.submit(make_call(size)) for size in (2, 3, 4)]
+    assert [len(batch) for batch in harness.device.batches] == [1]
+    assert harness.dispatcher.queued_calls == 3
+    await harness.finish()
     assert values(first) == [1.0]
-    assert [len(batch) for batch in house.device.batches] == [1, 3]
-    await house.finish()
+    assert [len(batch) for batch in harness.device.batches] == [1, 3]
+    await harness.finish()
     assert [values(submission) for submission in others] == [[2.0], [3.0], [4.0]]
     assert others[0].outcomes[0].execution.calls_in_batch == 3  # type: ignore[union-attr]
-    assert house.observer.batches == [("mse_loss", 1), ("mse_loss", 3)]
-    assert house.nothing_left()
+    assert harness.observer.batches == [("mse_loss", 1), ("mse_loss", 3)]
+    assert harness.nothing_left()
 
 
 @in_virtual_time
 async def test_every_batch_has_a_reason() -> None:
     """A call that found the device idle; calls that gathered while it was busy; one that a limit had kept out of a batch."""
-    house = House(max_batch_elements=4)
+    harness = Harness(max_batch_elements=4)
     for size in (1, 2, 2, 2):
-        house.submit(make_call(size))
+        harness.submit(make_call(size))
     for _ in range(3):
-        await house.finish()
-    assert house.observer.reasons == ["idle", "max_elements", "freed"]
-    assert [len(batch) for batch in house.device.batches] == [1, 2, 1]
-    house.submit(make_call(1))
-    await house.finish()
-    assert house.observer.reasons[3:] == ["idle"]
+        await harness.finish()
+    assert harness.observer.reasons == ["idle", "max_elements", "freed"]
+    assert [len(batch) for batch in harness.device.batches] == [1, 2, 1]
+    harness.submit(make_call(1))
+    await harness.finish()
+    assert harness.observer.reasons[3:] == ["idle"]
 
-    house = House(max_batch_bytes=2 * (8 + CALL_OVERHEAD_BYTES))
-    house.submit(*[make_call(1, cost_seconds=0.0) for _ in range(3)])
-    assert house.observer.reasons == ["max_bytes", "freed"], "computed at once, one after the other"
+    harness = Harness(max_batch_bytes=2 * (8 + CALL_OVERHEAD_BYTES))
+    harness.submit(*[make_call(1, cost_seconds=0.0) for _ in range(3)])
+    assert harness.observer.reasons == ["max_bytes", "freed"], "computed at once, one after the other"
 
 
 def test_the_reasons_are_counted() -> None:
@@ -187,116 +187,116 @@ def test_the_reasons_are_counted() -> None:
 
 @in_virtual_time
 async def test_the_calls_of_one_message_share_a_batch_even_where_nothing_waits() -> None:
-    house = House()
-    submission = house.submit(*[make_call(size) for size in range(1, 6)])
-    await house.finish()
+    harness = Harness()
+    submission = harness.submit(*[make_call(size) for size in range(1, 6)])
+    await harness.finish()
     assert values(submission) == [1.0, 2.0, 3.0, 4.0, 5.0]
-    assert house.observer.batches == [("mse_loss", 5)]
+    assert harness.observer.batches == [("mse_loss", 5)]
 
 
 @in_virtual_time
 async def test_a_cheap_batch_is_computed_before_submit_returns_and_an_expensive_one_is_not() -> None:
-    house = House()
-    assert values(house.submit(make_call(7, cost_seconds=INLINE_BELOW_SECONDS / 2))) == [7.0]
-    assert not settled(house.submit(make_call(7, cost_seconds=INLINE_BELOW_SECONDS)))
-    assert (len(house.device.inline), len(house.device.batches)) == (1, 1)
-    cheap = house.submit(make_call(8, cost_seconds=0.0))
+    harness = Harness()
+    assert values(harness.submit(make_call(7, cost_seconds=INLINE_BELOW_SECONDS / 2))) == [7.0]
+    assert not settled(harness.submit(make_call(7, cost_seconds=INLINE_BELOW_SECONDS)))
+    assert (len(harness.device.inline), len(harness.device.batches)) == (1, 1)
+    cheap = harness.submit(make_call(8, cost_seconds=0.0))
     assert not settled(cheap), "the device computes one batch at a time"
-    await house.finish()
+    await harness.finish()
     assert values(cheap) == [8.0]
 
 
 @in_virtual_time
 async def test_a_gpu_computes_even_the_cheapest_batch_on_its_own_thread() -> None:
-    house = House()
-    house.device.is_cpu = False
-    assert not settled(house.submit(make_call(cost_seconds=0.0)))
-    assert not house.device.inline
+    harness = Harness()
+    harness.device.is_cpu = False
+    assert not settled(harness.submit(make_call(cost_seconds=0.0)))
+    assert not harness.device.inline
 
 
 @in_virtual_time
 async def test_times_are_those_of_the_clock() -> None:
-    house = House()
-    house.submit(make_call())
-    waiting = house.submit(make_call())
+    harness = Harness()
+    harness.submit(make_call())
+    waiting = harness.submit(make_call())
     await asyncio.sleep(3)
-    await house.finish()
+    await harness.finish()
     await asyncio.sleep(2)
-    await house.finish()
+    await harness.finish()
     execution = waiting.outcomes[0].execution  # type: ignore[union-attr]
     assert execution == (3.0, 2.0, 1, "fake")
 
 
 @in_virtual_time
 async def test_a_call_expires_on_time_while_the_device_is_busy_and_is_never_computed() -> None:
-    house = House()
-    house.submit(make_call())
-    submission = house.submit(make_call(5), timeout=1.5)
+    harness = Harness()
+    harness.submit(make_call())
+    submission = harness.submit(make_call(5), timeout=1.5)
     await submission.wait()
-    assert house.loop.time() == pytest.approx(1.5)
+    assert harness.loop.time() == pytest.approx(1.5)
     assert errors(submission) == [DeadlineExceeded]
-    assert (house.dispatcher.queued_calls, house.dispatcher.queued_bytes) == (0, 0)
-    await house.finish()
-    assert len(house.device.batches) == 1
+    assert (harness.dispatcher.queued_calls, harness.dispatcher.queued_bytes) == (0, 0)
+    await harness.finish()
+    assert len(harness.device.batches) == 1
 
 
 @in_virtual_time
 async def test_calls_expire_each_at_its_own_time() -> None:
-    house = House()
-    house.submit(make_call())
+    harness = Harness()
+    harness.submit(make_call())
     expired = []
     for timeout in (3, 1, 2):
-        submission = Submission(1, lambda index, outcome, timeout=timeout: expired.append((timeout, house.loop.time())))
-        house.dispatcher.submit(submission, [Entry(0, make_call(), float(timeout))])
+        submission = Submission(1, lambda index, outcome, timeout=timeout: expired.append((timeout, harness.loop.time())))
+        harness.dispatcher.submit(submission, [Entry(0, make_call(), float(timeout))])
     await asyncio.sleep(10)
     assert expired == [(1, pytest.approx(1)), (2, pytest.approx(2)), (3, pytest.approx(3))]
 
 
 @in_virtual_time
 async def test_a_call_that_arrives_expired_is_answered_at_once_even_by_an_idle_device() -> None:
-    house = House()
+    harness = Harness()
     for timeout in (0.0, -1.0):
-        assert errors(house.submit(make_call(), make_call(0), timeout=timeout)) == [DeadlineExceeded] * 2
-    assert not house.device.batches
+        assert errors(harness.submit(make_call(), make_call(0), timeout=timeout)) == [DeadlineExceeded] * 2
+    assert not harness.device.batches
 
 
 @in_virtual_time
 async def test_a_call_that_started_in_time_is_answered_though_its_deadline_passes() -> None:
-    house = House()
-    submission = house.submit(make_call(), timeout=1.0)
+    harness = Harness()
+    submission = harness.submit(make_call(), timeout=1.0)
     await asyncio.sleep(5)
-    await house.finish()
+    await harness.finish()
     assert values(submission) == [1.0]
 
 
 @in_virtual_time
 async def test_cancelled_calls_leave_at_once_and_those_being_computed_run_on() -> None:
-    house = House()
-    computing = house.submit(make_call())
-    submission = house.submit(make_call(), make_call())
-    neighbour = house.submit(make_call(9))
-    house.dispatcher.cancel(submission)
+    harness = Harness()
+    computing = harness.submit(make_call())
+    submission = harness.submit(make_call(), make_call())
+    neighbour = harness.submit(make_call(9))
+    harness.dispatcher.cancel(submission)
     assert errors(submission) == [Cancelled, Cancelled]
-    assert house.dispatcher.queued_bytes == 8 * 9 + CALL_OVERHEAD_BYTES
-    house.dispatcher.cancel(submission)  # again: nothing
-    house.dispatcher.cancel(computing)
-    await house.finish()
+    assert harness.dispatcher.queued_bytes == 8 * 9 + CALL_OVERHEAD_BYTES
+    harness.dispatcher.cancel(submission)  # again: nothing
+    harness.dispatcher.cancel(computing)
+    await harness.finish()
     assert values(computing) == [1.0]
-    assert len(house.device.batches[1]) == 1
-    await house.finish()
+    assert len(harness.device.batches[1]) == 1
+    await harness.finish()
     assert values(neighbour) == [9.0]
 
 
 @in_virtual_time
 async def test_a_waiter_that_is_cancelled_harms_nobody() -> None:
-    house = House()
-    submission, neighbour = house.submit(make_call(1), make_call(2)), house.submit(make_call(3))
+    harness = Harness()
+    submission, neighbour = harness.submit(make_call(1), make_call(2)), harness.submit(make_call(3))
     waiter = asyncio.create_task(submission.wait())
     await asyncio.sleep(0)
     waiter.cancel()
     await asyncio.wait([waiter])
-    await house.finish()
-    await house.finish()
+    await harness.finish()
+    await harness.finish()
     assert values(submission) == [1.0, 2.0]
     assert values(neighbour) == [3.0]
 
@@ -304,65 +304,65 @@ async def test_a_waiter_that_is_cancelled_harms_nobody() -> None:
 @in_virtual_time
 async def test_a_full_queue_refuses_what_is_too_much_at_once_and_takes_more_when_it_has_room() -> None:
     each = 8 * 10 + CALL_OVERHEAD_BYTES
-    house = House(max_queue_bytes=2 * each)
-    house.submit(make_call(10))
-    waiting, mixed = house.submit(make_call(10)), house.submit(make_call(10), make_call(10))
+    harness = Harness(max_queue_bytes=2 * each)
+    harness.submit(make_call(10))
+    waiting, mixed = harness.submit(make_call(10)), harness.submit(make_call(10), make_call(10))
     assert errors(mixed)[1] is QueueFull
     assert isinstance(mixed.outcomes[1], QueueFull)
     assert mixed.outcomes[1].retry_after_seconds > 0
     assert not settled(waiting)
-    house.dispatcher.cancel(waiting)
-    assert not settled(house.submit(make_call(10)))
-    assert errors(house.submit(make_call(10))) == [QueueFull]
+    harness.dispatcher.cancel(waiting)
+    assert not settled(harness.submit(make_call(10)))
+    assert errors(harness.submit(make_call(10))) == [QueueFull]
 
 
 @in_virtual_time
 async def test_a_flood_of_the_tiniest_calls_is_refused_too() -> None:
-    house = House(max_queue_bytes=100 * CALL_OVERHEAD_BYTES)
+    harness = Harness(max_queue_bytes=100 * CALL_OVERHEAD_BYTES)
     calls = [make_call(1)] * 1000
-    house.submit(make_call(1))
-    refused = sum(errors(house.submit(call)) == [QueueFull] for call in calls)
+    harness.submit(make_call(1))
+    refused = sum(errors(harness.submit(call)) == [QueueFull] for call in calls)
     assert refused >= 900
 
 
 @in_virtual_time
 async def test_empty_batches_are_answered_by_rule_though_the_device_is_busy() -> None:
-    house = House()
-    house.submit(make_call())
-    submission = house.submit(*[make_call(0, reduction=reduction) for reduction in ("mean", "sum", "none")])
+    harness = Harness()
+    harness.submit(make_call())
+    submission = harness.submit(*[make_call(0, reduction=reduction) for reduction in ("mean", "sum", "none")])
     assert settled(submission)
     mean, total, none = (outcome for outcome in submission.outcomes if isinstance(outcome, Success))
     assert np.isnan(mean.answer.value)
     assert total.answer.value == 0.0
     assert none.answer.values == b""
     assert {outcome.execution.calls_in_batch for outcome in (mean, total, none)} == {0}
-    assert len(house.device.batches) == 1
+    assert len(harness.device.batches) == 1
 
 
 @in_virtual_time
 async def test_outcomes_are_reported_one_by_one() -> None:
-    house = House()
+    harness = Harness()
     reported: list[int] = []
     submission = Submission(3, lambda index, outcome: reported.append(index))
     calls = [make_call(1), make_call(0), make_call(2, key="another")]
-    house.dispatcher.submit(submission, [Entry(index, call) for index, call in enumerate(calls)])
+    harness.dispatcher.submit(submission, [Entry(index, call) for index, call in enumerate(calls)])
     assert reported == [1]
-    await house.finish()
+    await harness.finish()
     assert reported == [1, 0]
-    await house.finish()
+    await harness.finish()
     assert reported == [1, 0, 2]
 
 
 @in_virtual_time
 async def test_abandoning_settles_everything_queued_and_lets_the_running_batch_end() -> None:
-    house = House()
-    running = house.submit(make_call())
-    queued = house.submit(make_call(), make_call(key="another"), timeout=1.0)
-    house.dispatcher.abandon(lambda: QueueFull("gone", retry_after_seconds=1.0))
+    harness = Harness()
+    running = harness.submit(make_call())
+    queued = harness.submit(make_call(), make_call(key="another"), timeout=1.0)
+    harness.dispatcher.abandon(lambda: QueueFull("gone", retry_after_seconds=1.0))
     assert errors(queued) == [QueueFull, QueueFull]
-    await house.finish()
+    await harness.finish()
     assert values(running) == [1.0]
-    assert house.nothing_left()
+    assert harness.nothing_left()
 
 
 # ---- a device that is lost
@@ -370,73 +370,73 @@ async def test_abandoning_settles_everything_queued_and_lets_the_running_batch_e
 
 @in_virtual_time
 async def test_a_lost_device_fails_its_batch_is_rebuilt_and_goes_on_with_the_queue() -> None:
-    house = House()
-    alone = house.submit(make_call())
-    queued = [house.submit(make_call(2)), house.submit(make_call(3))]
-    await house.finish(lost=True)
+    harness = Harness()
+    alone = harness.submit(make_call())
+    queued = [harness.submit(make_call(2)), harness.submit(make_call(3))]
+    await harness.finish(lost=True)
     assert errors(alone) == [DeviceLost], "it may be the cause, and must not be tried elsewhere"
-    assert house.lost == [True]
-    await house.finish()
+    assert harness.lost == [True]
+    await harness.finish()
     assert [values(submission) for submission in queued] == [[2.0], [3.0]]
 
 
 @in_virtual_time
 async def test_of_several_calls_at_most_one_is_to_blame_so_all_may_try_again() -> None:
-    house = House()
-    submission = house.submit(make_call(), make_call())
-    await house.finish(lost=True)
+    harness = Harness()
+    submission = harness.submit(make_call(), make_call())
+    await harness.finish(lost=True)
     assert errors(submission) == [DeviceUnavailable, DeviceUnavailable]
 
 
 @in_virtual_time
 async def test_a_batch_that_never_ends_is_given_up_and_what_it_says_later_is_ignored() -> None:
-    house = House()
-    stuck, queued = house.submit(make_call()), house.submit(make_call(2))
+    harness = Harness()
+    stuck, queued = harness.submit(make_call()), harness.submit(make_call(2))
     await stuck.wait()
-    assert house.loop.time() == pytest.approx(60.0)
+    assert harness.loop.time() == pytest.approx(60.0)
     assert errors(stuck) == [DeviceLost]
-    assert house.lost == [True]
-    await house.finish()
+    assert harness.lost == [True]
+    await harness.finish()
     assert values(queued) == [2.0]
 
 
 @in_virtual_time
 async def test_a_batch_that_comes_back_after_it_was_given_up_answers_nobody_twice() -> None:
-    house = House()
-    stuck, queued = house.submit(make_call()), house.submit(make_call(2))
-    late = house.device.forget()
+    harness = Harness()
+    stuck, queued = harness.submit(make_call()), harness.submit(make_call(2))
+    late = harness.device.forget()
     await stuck.wait()
     late(FakeDevice._results([make_call()]))
     await asyncio.sleep(0)
     assert errors(stuck) == [DeviceLost]
     assert not settled(queued), "the rebuilt device is still at it"
-    await house.finish()
+    await harness.finish()
     assert values(queued) == [2.0]
 
 
 @in_virtual_time
 async def test_a_batch_that_is_known_to_be_long_is_waited_for() -> None:
-    house = House()
-    submission = house.submit(make_call(cost_seconds=100.0))
+    harness = Harness()
+    submission = harness.submit(make_call(cost_seconds=100.0))
     await asyncio.sleep(1999)
     assert not settled(submission)
-    await house.finish()
+    await harness.finish()
     assert values(submission) == [1.0]
     await asyncio.sleep(1000)
-    assert house.lost == []
+    assert harness.lost == []
 
 
 @in_virtual_time
 async def test_without_a_device_everything_queued_fails_and_so_does_all_that_comes() -> None:
-    house = House(replacements=0)
-    alone = house.submit(make_call())
-    queued = house.submit(make_call(), make_call(key="another"))
-    await house.finish(lost=True)
-    assert house.lost == [False]
+    harness = Harness(replacements=0)
+    alone = harness.submit(make_call())
+    queued = harness.submit(make_call(), make_call(key="another"))
+    await harness.finish(lost=True)
+    assert harness.lost == [False]
     assert errors(alone) == [DeviceLost]
     assert errors(queued) == [DeviceUnavailable, DeviceUnavailable]
-    assert errors(house.submit(make_call())) == [DeviceUnavailable]
-    assert house.nothing_left()
+    assert errors(harness.submit(make_call())) == [DeviceUnavailable]
+    assert harness.nothing_left()
 
 
 class FakeGpu(FakeDevice):
@@ -460,32 +460,32 @@ class FakeGpu(FakeDevice):
 
 @in_virtual_time
 async def test_a_device_with_two_slots_takes_the_next_batch_while_one_runs() -> None:
-    house = House(device=FakeGpu())
-    first, second = house.submit(make_call(1)), house.submit(make_call(2))
-    third, fourth = house.submit(make_call(3)), house.submit(make_call(4))
-    assert [len(calls) for calls, _ in house.device.running] == [1, 1]
-    house.device.complete(1)
+    harness = Harness(device=FakeGpu())
+    first, second = harness.submit(make_call(1)), harness.submit(make_call(2))
+    third, fourth = harness.submit(make_call(3)), harness.submit(make_call(4))
+    assert [len(calls) for calls, _ in harness.device.running] == [1, 1]
+    harness.device.complete(1)
     await asyncio.sleep(0)
     assert (settled(first), values(second)) == (False, [2.0])
-    assert [len(calls) for calls, _ in house.device.running] == [1, 2], "what had gathered meanwhile goes together"
-    house.device.complete(0)
-    house.device.complete(0)
+    assert [len(calls) for calls, _ in harness.device.running] == [1, 2], "what had gathered meanwhile goes together"
+    harness.device.complete(0)
+    harness.device.complete(0)
     await asyncio.sleep(0)
     assert values(first) + values(third) + values(fourth) == [1.0, 3.0, 4.0]
-    assert house.nothing_left()
+    assert harness.nothing_left()
 
 
 @in_virtual_time
 async def test_a_device_that_is_lost_fails_both_its_batches_and_what_is_queued() -> None:
-    house = House(device=FakeGpu())
-    first, second, queued = house.submit(make_call(1)), house.submit(make_call(2)), house.submit(make_call(3))
-    house.device.complete(0, lost=True)
+    harness = Harness(device=FakeGpu())
+    first, second, queued = harness.submit(make_call(1)), harness.submit(make_call(2)), harness.submit(make_call(3))
+    harness.device.complete(0, lost=True)
     await asyncio.sleep(0)
     assert errors(first) + errors(second) + errors(queued) == [DeviceLost, DeviceLost, DeviceUnavailable]
-    assert house.lost == [False]
-    house.device.complete(0)  # it comes back after all: nobody asks
+    assert harness.lost == [False]
+    harness.device.complete(0)  # it comes back after all: nobody asks
     await asyncio.sleep(0)
-    assert errors(house.submit(make_call(4))) == [DeviceUnavailable]
+    assert errors(harness.submit(make_call(4))) == [DeviceUnavailable]
     await asyncio.sleep(1000)  # nor does a timer
 
 
@@ -509,41 +509,41 @@ class FakeCpu(FakeGpu):
 
 @in_virtual_time
 async def test_nobody_but_further_long_calls_waits_for_a_long_one() -> None:
-    house = House(device=FakeCpu())
-    long, next_long = (house.submit(make_call(size, cost_seconds=60.0)) for size in (1, 2))
-    cheap = house.submit(make_call(3, cost_seconds=0.0))
+    harness = Harness(device=FakeCpu())
+    long, next_long = (harness.submit(make_call(size, cost_seconds=60.0)) for size in (1, 2))
+    cheap = harness.submit(make_call(3, cost_seconds=0.0))
     assert values(cheap) == [3.0], "computed at once"
-    ordinary, gathered, more = (house.submit(make_call(size)) for size in (4, 5, 6))
-    assert house.dispatcher.queued_calls == 3
-    house.device.complete(1)
+    ordinary, gathered, more = (harness.submit(make_call(size)) for size in (4, 5, 6))
+    assert harness.dispatcher.queued_calls == 3
+    harness.device.complete(1)
     await asyncio.sleep(0)
     assert values(ordinary) == [4.0]
-    assert [len(calls) for calls, _ in house.device.running] == [1, 2]
-    house.device.complete(1)
+    assert [len(calls) for calls, _ in harness.device.running] == [1, 2]
+    harness.device.complete(1)
     await asyncio.sleep(0)
     assert values(gathered) + values(more) == [5.0, 6.0]
     assert not settled(long)
-    assert house.dispatcher.idle
-    house.device.complete(0)
+    assert harness.dispatcher.idle
+    harness.device.complete(0)
     await asyncio.sleep(0)
     assert values(long) == [1.0]
-    house.device.complete(0)
+    harness.device.complete(0)
     await asyncio.sleep(0)
     assert values(next_long) == [2.0]
-    assert house.nothing_left()
+    assert harness.nothing_left()
 
 
 @in_virtual_time
 async def test_many_calls_beside_a_long_one_do_not_become_a_second_long_batch() -> None:
-    house = House(device=FakeCpu())
-    long, _ = house.submit(make_call(cost_seconds=60.0)), house.submit(make_call(cost_seconds=LONG_FROM_SECONDS / 2))
-    others = [house.submit(make_call(cost_seconds=LONG_FROM_SECONDS / 3)) for _ in range(4)]
-    house.device.complete(1)
+    harness = Harness(device=FakeCpu())
+    long, _ = harness.submit(make_call(cost_seconds=60.0)), harness.submit(make_call(cost_seconds=LONG_FROM_SECONDS / 2))
+    others = [harness.submit(make_call(cost_seconds=LONG_FROM_SECONDS / 3)) for _ in range(4)]
+    harness.device.complete(1)
     await asyncio.sleep(0)
-    assert [len(calls) for calls, _ in house.device.running] == [1, 2]
-    house.device.complete(1)
+    assert [len(calls) for calls, _ in harness.device.running] == [1, 2]
+    harness.device.complete(1)
     await asyncio.sleep(0)
-    house.device.complete(1)
+    harness.device.complete(1)
     await asyncio.sleep(0)
     assert all(settled(other) for other in others)
     assert not settled(long)
@@ -551,7 +551,7 @@ async def test_many_calls_beside_a_long_one_do_not_become_a_second_long_batch() 
 
 @in_virtual_time
 async def test_a_long_batch_that_never_ends_loses_the_device() -> None:
-    house = House(device=FakeCpu())
-    long, beside = house.submit(make_call(cost_seconds=1.0)), house.submit(make_call())
+    harness = Harness(device=FakeCpu())
+    long, beside = harness.submit(make_call(cost_seconds=1.0)), harness.submit(make_call())
     await asyncio.sleep(61)
     assert errors(long) + errors(beside) == [DeviceLost, DeviceLost]

@@ -24,23 +24,23 @@ class Steps:
             yield None
 
 
-def on_a_loop(story: Callable[[Steps], Awaitable[None]]) -> None:
+def on_a_loop(scenario: Callable[[Steps], Awaitable[None]]) -> None:
     async def main() -> None:
-        await story(Steps())
+        await scenario(Steps())
 
     asyncio.run(main())
 
 
 def test_short_work_is_done_before_start_returns() -> None:
-    async def story(steps: Steps) -> None:
+    async def scenario(steps: Steps) -> None:
         steps.slices.start(steps.work("a", 1), "caller")
         assert steps.done == ["a0"]
 
-    on_a_loop(story)
+    on_a_loop(scenario)
 
 
 def test_long_work_lets_the_loop_run_after_each_slice() -> None:
-    async def story(steps: Steps) -> None:
+    async def scenario(steps: Steps) -> None:
         steps.slices.start(steps.work("a", 7))
         seen = []
         while len(steps.done) < 7:
@@ -48,11 +48,11 @@ def test_long_work_lets_the_loop_run_after_each_slice() -> None:
             await asyncio.sleep(0)
         assert seen == [2, 4, 6]
 
-    on_a_loop(story)
+    on_a_loop(scenario)
 
 
 def test_a_newcomer_takes_turns_with_long_work() -> None:
-    async def story(steps: Steps) -> None:
+    async def scenario(steps: Steps) -> None:
         steps.slices.start(steps.work("a", 100), "flood")
         steps.slices.start(steps.work("b", 2), "other")  # the slice of this turn is used up
         assert steps.done == ["a0", "a1"]
@@ -60,11 +60,11 @@ def test_a_newcomer_takes_turns_with_long_work() -> None:
         await asyncio.sleep(0)
         assert steps.done == ["a0", "a1", "a2", "b0", "a3", "b1"]
 
-    on_a_loop(story)
+    on_a_loop(scenario)
 
 
 def test_callers_take_turns_whatever_the_number_of_their_works() -> None:
-    async def story(steps: Steps) -> None:
+    async def scenario(steps: Steps) -> None:
         for index in range(10):
             steps.slices.start(steps.work(f"a{index}-", 10), "flood")
         steps.slices.start(steps.work("b", 4), "other")
@@ -72,11 +72,11 @@ def test_callers_take_turns_whatever_the_number_of_their_works() -> None:
             await asyncio.sleep(0)
         assert len(steps.done) <= 2 + 2 * 4
 
-    on_a_loop(story)
+    on_a_loop(scenario)
 
 
 def test_parked_work_goes_on_when_it_is_resumed() -> None:
-    async def story(steps: Steps) -> None:
+    async def scenario(steps: Steps) -> None:
         def work() -> Work:
             steps.done.append("before")
             yield PARKED
@@ -92,11 +92,11 @@ def test_parked_work_goes_on_when_it_is_resumed() -> None:
         await asyncio.sleep(0)
         assert steps.done == ["before", "after"]
 
-    on_a_loop(story)
+    on_a_loop(scenario)
 
 
 def test_what_work_returns_and_raises_reaches_who_awaits_it() -> None:
-    async def story(steps: Steps) -> None:
+    async def scenario(steps: Steps) -> None:
         def returns() -> Work:
             yield from steps.work("a", 5)
             return 7  # type: ignore[return-value]
@@ -109,11 +109,11 @@ def test_what_work_returns_and_raises_reaches_who_awaits_it() -> None:
         with pytest.raises(ValueError, match="b"):
             await steps.slices.finish(raises())
 
-    on_a_loop(story)
+    on_a_loop(scenario)
 
 
 def test_work_ends_with_the_task_that_awaits_it() -> None:
-    async def story(steps: Steps) -> None:
+    async def scenario(steps: Steps) -> None:
         task = asyncio.create_task(steps.slices.finish(steps.work("a", 100)))
         await asyncio.sleep(0)
         task.cancel()
@@ -123,11 +123,11 @@ def test_work_ends_with_the_task_that_awaits_it() -> None:
             await asyncio.sleep(0)
         assert len(steps.done) == done < 100
 
-    on_a_loop(story)
+    on_a_loop(scenario)
 
 
 def test_work_that_raises_does_not_keep_others_from_going_on() -> None:
-    async def story(steps: Steps) -> None:
+    async def scenario(steps: Steps) -> None:
         def raises() -> Work:
             yield from steps.work("a", 4)
             raise ValueError("a")
@@ -137,4 +137,4 @@ def test_work_that_raises_does_not_keep_others_from_going_on() -> None:
         while "b3" not in steps.done:  # noqa: ASYNC110 - it is the turns of the loop that are counted
             await asyncio.sleep(0)
 
-    on_a_loop(story)
+    on_a_loop(scenario)

@@ -28,7 +28,7 @@ from lossd_server.server import EVALUATION_SERVICE_NAME
 from lossd_server.service import evaluate as evaluate_module
 from lossd_server.service.streams import MAX_HELD_BYTES, Received
 from samples import SAMPLES
-from support.harness import House, Session, call, error_of, run, square, summary, until, wrong
+from support.harness import Harness, Session, call, error_of, run, square, summary, wait_until, wrong
 
 # ---- batches
 
@@ -42,26 +42,26 @@ def test_a_mixed_batch_of_all_losses_with_every_third_call_invalid_is_answered_i
             calls.append(call(loss.name, **loss.samples[0].kwargs, reduction=loss.reductions[index % 3]))
     assert len(calls) == 23
 
-    async def story(home: House) -> None:
-        together = await home.batch(calls)
-        alone = [await home.unary(one) for one in calls]
+    async def scenario(harness: Harness) -> None:
+        together = await harness.batch(calls)
+        alone = [await harness.unary(one) for one in calls]
         assert [outcome.WhichOneof("outcome") for outcome in together] == [
             "error" if index % 3 == 2 else "response" for index in range(len(calls))
         ]
         assert all(outcome.error.field_violations for outcome in together[2::3])
         assert list(map(summary, together)) == list(map(summary, alone))
 
-    run(story)
+    run(scenario)
 
 
 def test_calls_of_a_message_share_a_batch() -> None:
-    async def story(home: House) -> None:
-        together = await home.batch([square(number) for number in range(10)])
+    async def scenario(harness: Harness) -> None:
+        together = await harness.batch([square(number) for number in range(10)])
         assert [outcome.response.value for outcome in together] == [number**2 for number in range(10)]
         assert {outcome.response.execution.calls_in_batch for outcome in together} == {10}
-        assert await home.batch([]) == []
+        assert await harness.batch([]) == []
 
-    run(story)
+    run(scenario)
 
 
 def test_a_call_without_a_request_or_with_a_malformed_one_fails_alone() -> None:
@@ -70,8 +70,10 @@ def test_a_call_without_a_request_or_with_a_malformed_one_fails_alone() -> None:
     unknown = bytes([0xFA, 0x3F, 0])
     message = b"".join(bytes([0x0A, len(one)]) + one for one in (square(3).SerializeToString(), b"", malformed, unknown))
 
-    async def story(home: House) -> None:
-        score = home.channel.unary_unary(f"/{EVALUATION_SERVICE_NAME}/ScoreBatch", response_deserializer=pb.ScoreBatchResponse.FromString)
+    async def scenario(harness: Harness) -> None:
+        score = harness.channel.unary_unary(
+            f"/{EVALUATION_SERVICE_NAME}/ScoreBatch", response_deserializer=pb.ScoreBatchResponse.FromString
+        )
         good, *bad = (await score(message)).outcomes
         assert good.response.value == 9
         assert [(outcome.error.code, outcome.error.reason) for outcome in bad] == [
@@ -84,19 +86,19 @@ def test_a_call_without_a_request_or_with_a_malformed_one_fails_alone() -> None:
             await score(b"\x0a")
         assert error_of(raised.value).reason == "MESSAGE_MALFORMED"
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize("nbytes", [2 * MAX_CALLS + 2, 2 << 20], ids=["counted after parsing", "counted before"])
 def test_a_message_of_more_calls_than_one_may_hold_is_refused(nbytes: int) -> None:
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await home.channel.unary_unary(f"/{EVALUATION_SERVICE_NAME}/ScoreBatch")(b"\x0a\x00" * (nbytes // 2))
+            await harness.channel.unary_unary(f"/{EVALUATION_SERVICE_NAME}/ScoreBatch")(b"\x0a\x00" * (nbytes // 2))
         error = error_of(raised.value)
         assert (error.code, error.reason) == (8, "TOO_MANY_CALLS")
         assert dict(error.metadata) == {"limit_calls": str(MAX_CALLS), "actual_calls": str(MAX_CALLS + 1)}
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -113,33 +115,33 @@ def test_room_in_the_response_is_given_in_order_and_what_finds_none_is_not_compu
     def values(count: int) -> pb.LossCall:
         return call("mse_loss", input=np.ones(count, np.float32), target=np.zeros(count, np.float32), reduction="none")
 
-    async def story(home: House) -> None:
-        answers = await home.batch([values(1000), values(1000), square(2), values(1000), values(100), square(3)])
+    async def scenario(harness: Harness) -> None:
+        answers = await harness.batch([values(1000), values(1000), square(2), values(1000), values(100), square(3)])
         assert [len(outcome.response.values.float32_values.values) for outcome in answers] == [1000, 1000, 0, 0, 100, 0]
         refused = answers[3].error
         assert (refused.code, refused.reason) == (8, "RESPONSE_TOO_LARGE")
         assert int(refused.metadata["limit_bytes"]) == 12_000 < int(refused.metadata["actual_bytes"])
         assert [answers[2].response.value, answers[5].response.value] == [4, 9]
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await home.batch([wrong()] * 200)
+            await harness.batch([wrong()] * 200)
         assert error_of(raised.value).reason == "RESPONSE_TOO_LARGE"
 
-    run(story, max_response_bytes=12_000)
+    run(scenario, max_response_bytes=12_000)
 
 
 def test_a_batch_whose_caller_is_gone_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(home: House) -> None:
-        gate = home.gate(monkeypatch)
-        first = asyncio.create_task(home.batch([square(1)]))
+    async def scenario(harness: Harness) -> None:
+        gate = harness.gate(monkeypatch)
+        first = asyncio.create_task(harness.batch([square(1)]))
         await gate.reached.wait()
-        second = asyncio.create_task(home.batch([square(2), square(3)]))
-        await until(lambda: home.dispatcher.queued_calls == 2)
+        second = asyncio.create_task(harness.batch([square(2), square(3)]))
+        await wait_until(lambda: harness.dispatcher.queued_calls == 2)
         second.cancel()
-        await until(lambda: home.dispatcher.queued_calls == 0)
+        await wait_until(lambda: harness.dispatcher.queued_calls == 0)
         gate.open()
         assert [outcome.response.value for outcome in await first] == [1]
 
-    run(story)
+    run(scenario)
 
 
 # ---- evaluations
@@ -149,22 +151,22 @@ def batches(*calls: tuple[str, pb.LossCall]) -> pb.EvaluateRequest:
     return pb.EvaluateRequest(calls=[pb.SeriesCall(series=name, call=loss_call) for name, loss_call in calls])
 
 
-async def evaluated(home: House, *messages: pb.EvaluateRequest) -> list[pb.SeriesResult]:
-    return list((await home.stub.Evaluate(iter(messages))).series)
+async def evaluated(harness: Harness, *messages: pb.EvaluateRequest) -> list[pb.SeriesResult]:
+    return list((await harness.stub.Evaluate(iter(messages))).series)
 
 
 def test_an_evaluation_of_nothing_and_of_nothing_in_a_series() -> None:
-    async def story(home: House) -> None:
-        assert await evaluated(home) == []
-        assert await evaluated(home, batches()) == []
+    async def scenario(harness: Harness) -> None:
+        assert await evaluated(harness) == []
+        assert await evaluated(harness, batches()) == []
         empty = call("mse_loss", input=[], target=[])
-        (result,) = await evaluated(home, batches(("empty", empty)), batches(("empty", empty)))
+        (result,) = await evaluated(harness, batches(("empty", empty)), batches(("empty", empty)))
         assert math.isnan(result.value)
         assert (result.statistics.element_count, result.call_count) == (0, 2)
-        (result,) = await evaluated(home, batches(("s", call("mse_loss", input=[], target=[], reduction="sum"))))
+        (result,) = await evaluated(harness, batches(("s", call("mse_loss", input=[], target=[], reduction="sum"))))
         assert result.value == 0
 
-    run(story)
+    run(scenario)
 
 
 def test_each_series_has_its_loss_and_reduction() -> None:
@@ -172,7 +174,7 @@ def test_each_series_has_its_loss_and_reduction() -> None:
     logits, labels, weight = rng.standard_normal((30, 4)), rng.integers(0, 4, 30), rng.random(4)
     logs = np.log(rng.dirichlet(np.ones(4), 30))
 
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         def parts(name: str, loss: str, *arrays: Any, **options: Any) -> list[tuple[str, pb.LossCall]]:
             names = ("input", "target")
             return [
@@ -184,10 +186,10 @@ def test_each_series_has_its_loss_and_reduction() -> None:
             *parts("summed", "cross_entropy", logits, labels, reduction="sum"),
             *parts("", "kl_div", logs, np.exp(logs[::-1]), reduction="batchmean"),
         ]
-        results = await evaluated(home, batches(*calls[::2]), batches(*calls[1::2]))
+        results = await evaluated(harness, batches(*calls[::2]), batches(*calls[1::2]))
         assert [result.series for result in results] == ["weighted", "summed", ""]
         assert [result.call_count for result in results] == [2, 2, 2]
-        whole = await home.batch(
+        whole = await harness.batch(
             [
                 call("cross_entropy", input=logits, target=labels, weight=weight),
                 call("cross_entropy", input=logits, target=labels, reduction="sum"),
@@ -199,7 +201,7 @@ def test_each_series_has_its_loss_and_reduction() -> None:
             assert result.statistics.sum == pytest.approx(outcome.response.statistics.sum, rel=1e-14)
             assert result.statistics.element_count == outcome.response.statistics.element_count
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +229,8 @@ def test_the_first_bad_call_ends_an_evaluation_with_its_error(
 ) -> None:
     monkeypatch.setattr(evaluate_module, "MAX_SERIES", 3)
 
-    async def story(home: House) -> None:
-        rpc = home.stub.Evaluate()
+    async def scenario(harness: Harness) -> None:
+        rpc = harness.stub.Evaluate()
         for calls in messages:
             await rpc.write(batches(*calls))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -237,19 +239,19 @@ def test_the_first_bad_call_ends_an_evaluation_with_its_error(
         assert (error.code, error.reason, error.metadata["message_index"]) == (code, reason, message_index)
         assert [violation.field for violation in error.field_violations] == ([] if field is None else [field])
 
-    run(story)
+    run(scenario)
 
 
 def test_an_evaluation_waits_where_the_queue_or_the_server_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = 0
 
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         nonlocal refused
-        gate = home.gate(monkeypatch)
+        gate = harness.gate(monkeypatch)
         gate.open()
         waited = asyncio.Event()
         monkeypatch.setattr(evaluate_module, "_RETRY_SECONDS", 0.0)
-        check = home.admission._check
+        check = harness.admission._check
 
         def watched(nbytes: int, caller: str) -> None:
             try:
@@ -259,10 +261,10 @@ def test_an_evaluation_waits_where_the_queue_or_the_server_is_full(monkeypatch: 
                 waited.set()
                 raise
 
-        home.admission._check = watched  # type: ignore[method-assign]
-        rpc = home.stub.Evaluate()
-        await until(lambda: home.open_streams == 1)
-        with home.admission.hold(1 << 20):
+        harness.admission._check = watched  # type: ignore[method-assign]
+        rpc = harness.stub.Evaluate()
+        await wait_until(lambda: harness.open_streams == 1)
+        with harness.admission.hold(1 << 20):
             await rpc.write(batches(*[("", square(number)) for number in range(20)]))
             await waited.wait()
         await rpc.done_writing()
@@ -270,7 +272,7 @@ def test_an_evaluation_waits_where_the_queue_or_the_server_is_full(monkeypatch: 
         assert result.statistics.sum == sum(number**2 for number in range(20))
         assert result.call_count == 20
 
-    run(story, max_in_flight_bytes=1 << 20, max_queue_bytes=5000)
+    run(scenario, max_in_flight_bytes=1 << 20, max_queue_bytes=5000)
 
 
 def test_memory_is_flat_over_a_long_evaluation() -> None:
@@ -279,19 +281,19 @@ def test_memory_is_flat_over_a_long_evaluation() -> None:
     message = batches(("a", call("mse_loss", input=values, target=0 * values)), ("b", square(2))).SerializeToString()
     left, most = 2000, 0  # 160 MB
 
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         async def read() -> Received | None:
             nonlocal left, most
-            most = max(most, home.held_bytes)
+            most = max(most, harness.held_bytes)
             left -= 1
-            return Received(message, home.admission.hold(0)) if left >= 0 else None
+            return Received(message, harness.admission.hold(0)) if left >= 0 else None
 
-        response = pb.EvaluateResponse.FromString(await home.evaluation.evaluate(read))
+        response = pb.EvaluateResponse.FromString(await harness.evaluation.evaluate(read))
         assert [(result.value, result.call_count) for result in response.series] == [(1, 2000), (4, 2000)]
         assert response.series[0].statistics.element_count == 20_000_000
         assert most < MAX_HELD_BYTES + len(message) + overhead_bytes(2)
 
-    run(story)
+    run(scenario)
 
 
 @pytest.fixture(scope="module")
@@ -387,10 +389,10 @@ def reading_l1_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_failure_that_nobody_foresaw_is_one_calls_own() -> None:
     broken = call("l1_loss", input=[1.0], target=[0.0])
 
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         with capture_logs() as logs:
-            first, failed, last = await home.batch([square(2), broken, square(3)])
-            session = Session(home.stub.ScoreStream())
+            first, failed, last = await harness.batch([square(2), broken, square(3)])
+            session = Session(harness.stub.ScoreStream())
             await session.send((1, square(2)), (2, broken), (3, square(3)))
             streamed = dict([await session.next() for _ in range(3)])
             await session.end()
@@ -401,16 +403,16 @@ def test_a_failure_that_nobody_foresaw_is_one_calls_own() -> None:
             assert "secret" not in outcome.error.message
         assert [entry["event"] for entry in logs] == ["unexpected_exception"] * 2
 
-    run(story)
+    run(scenario)
 
 
 @pytest.mark.usefixtures("reading_l1_fails")
 def test_a_failure_that_nobody_foresaw_ends_an_evaluation_and_says_at_which_message() -> None:
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         calls = [pb.SeriesCall(series="a", call=square(1)), pb.SeriesCall(series="b", call=call("l1_loss", input=[1.0], target=[0.0]))]
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await home.stub.Evaluate(iter([pb.EvaluateRequest(calls=[one]) for one in calls]))
+            await harness.stub.Evaluate(iter([pb.EvaluateRequest(calls=[one]) for one in calls]))
         error = error_of(raised.value)
         assert (error.code, error.reason, error.metadata["message_index"]) == (13, "UNEXPECTED", "1")
 
-    run(story)
+    run(scenario)

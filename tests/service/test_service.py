@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The seam: from bytes to bytes without gRPC."""
+"""The service without gRPC: from the bytes of a request to the bytes of its response."""
 
 import ast
 import asyncio
@@ -97,7 +97,7 @@ def test_only_the_front_and_what_starts_it_import_grpc() -> None:
 # ---- the service, on bytes
 
 
-class House:
+class Harness:
     """A service on this machine's CPU, with small limits."""
 
     def __init__(self, **limits: int) -> None:
@@ -119,109 +119,109 @@ class House:
 ONES = np.ones((4, 3), np.float32)
 
 
-def run(story: Any) -> None:
-    """The story of one house."""
+def run(scenario: Any) -> None:
+    """Runs the scenario against a service without a front, and fails if it still holds anything afterwards."""
 
     async def main() -> None:
-        house = House(max_response_bytes=1000, max_workspace_bytes=100_000, max_in_flight_bytes=10**6)
+        harness = Harness(max_response_bytes=1000, max_workspace_bytes=100_000, max_in_flight_bytes=10**6)
         try:
-            await story(house)
-            assert house.admission.in_flight_bytes == 0
+            await scenario(harness)
+            assert harness.admission.in_flight_bytes == 0
         finally:
-            house.device.close()
+            harness.device.close()
 
     asyncio.run(main())
 
 
 def test_every_method_of_the_schema_is_offered_and_answers_bytes() -> None:
-    async def story(house: House) -> None:
+    async def scenario(harness: Harness) -> None:
         schema = loss_service_pb2.DESCRIPTOR.services_by_name["LossService"]
         assert {*LOSSES, "GetServerInfo"} == {method.name for method in schema.methods}
-        info = loss_service_pb2.GetServerInfoResponse.FromString(await house.service.get_server_info(b""))
+        info = loss_service_pb2.GetServerInfoResponse.FromString(await harness.service.get_server_info(b""))
         assert info.server_version == "7"
-        assert (await house.score("mse_loss", input=ONES, target=2 * ONES)).value == 1.0
+        assert (await harness.score("mse_loss", input=ONES, target=2 * ONES)).value == 1.0
 
-    run(story)
+    run(scenario)
 
 
 def test_unreduced_values_have_the_shape_of_torchs_answer() -> None:
-    async def story(house: House) -> None:
-        response = await house.score("mse_loss", input=ONES, target=3 * ONES, reduction="none")
+    async def scenario(harness: Harness) -> None:
+        response = await harness.score("mse_loss", input=ONES, target=3 * ONES, reduction="none")
         assert list(response.values.shape) == [4, 3]
         assert list(response.values.float32_values.values) == [4.0] * 12
         assert response.statistics.sum == 48.0
 
-    run(story)
+    run(scenario)
 
 
 def test_what_is_too_large_names_its_limit() -> None:
-    async def story(house: House) -> None:
+    async def scenario(harness: Harness) -> None:
         with pytest.raises(errors.RequestTooLarge) as error:
-            await house.service.score(LOSSES["MseLoss"], bytes((1 << 20) + 1))
+            await harness.service.score(LOSSES["MseLoss"], bytes((1 << 20) + 1))
         assert error.value.metadata == {"limit_bytes": str(1 << 20), "actual_bytes": str((1 << 20) + 1)}
         large = np.ones(300, np.float32)
         with pytest.raises(errors.ResponseTooLarge):
-            await house.score("mse_loss", input=large, target=large, reduction="none")
+            await harness.score("mse_loss", input=large, target=large, reduction="none")
         huge = np.ones(20_000, np.float32)
         with pytest.raises(errors.WorkspaceTooLarge):
-            await house.score("mse_loss", input=huge, target=huge)
+            await harness.score("mse_loss", input=huge, target=huge)
 
-    run(story)
+    run(scenario)
 
 
 def test_what_is_in_flight_is_counted_until_its_answer_and_refused_above_the_budget() -> None:
-    async def story(house: House) -> None:
-        with house.admission.reserve(10**6 - (16 << 10)) as hold:
-            assert house.admission.in_flight_bytes == 10**6
+    async def scenario(harness: Harness) -> None:
+        with harness.admission.reserve(10**6 - (16 << 10)) as hold:
+            assert harness.admission.in_flight_bytes == 10**6
             with pytest.raises(errors.InFlightFull) as error:
-                await house.score("mse_loss", input=ONES, target=ONES)
+                await harness.score("mse_loss", input=ONES, target=ONES)
             assert error.value.retry_after_seconds > 0
             hold.release()
-            await house.score("mse_loss", input=ONES, target=ONES)
+            await harness.score("mse_loss", input=ONES, target=ONES)
         with pytest.raises(errors.ShapeMismatch):
-            await house.score("mse_loss", input=ONES, target=ONES[:1])
+            await harness.score("mse_loss", input=ONES, target=ONES[:1])
 
-    run(story)
+    run(scenario)
 
 
 def test_a_message_larger_than_the_whole_budget_is_taken_where_nothing_else_is_in_flight() -> None:
-    async def story(house: House) -> None:
-        with house.admission.reserve(10**9) as hold:
+    async def scenario(harness: Harness) -> None:
+        with harness.admission.reserve(10**9) as hold:
             hold.grow(10**9)
             with pytest.raises(errors.InFlightFull):
-                house.admission.reserve(0)
-        small, other = house.admission.reserve(0), house.admission.reserve(0)
+                harness.admission.reserve(0)
+        small, other = harness.admission.reserve(0), harness.admission.reserve(0)
         with pytest.raises(errors.InFlightFull):
             small.grow(10**6)
         small.release()
         small.release()
-        assert house.admission.in_flight_bytes == 16 << 10
+        assert harness.admission.in_flight_bytes == 16 << 10
         other.release()
-        assert house.admission.in_flight_bytes == 0
+        assert harness.admission.in_flight_bytes == 0
 
-    run(story)
+    run(scenario)
 
 
 def test_a_draining_service_takes_nothing_new() -> None:
-    async def story(house: House) -> None:
-        house.service.drain()
+    async def scenario(harness: Harness) -> None:
+        harness.service.drain()
         with pytest.raises(errors.ShuttingDown):
-            await house.score("mse_loss", input=ONES, target=ONES)
+            await harness.score("mse_loss", input=ONES, target=ONES)
 
-    run(story)
+    run(scenario)
 
 
 def test_large_requests_are_read_beside_the_event_loop_and_answered_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(house: House) -> None:
-        small = await house.score("cross_entropy", input=ONES, target=[0, 1, 2, 0])
+    async def scenario(harness: Harness) -> None:
+        small = await harness.score("cross_entropy", input=ONES, target=[0, 1, 2, 0])
         monkeypatch.setattr("lossd_server.service.scoring._LARGE_BYTES", 0)
-        large = await house.score("cross_entropy", input=ONES, target=[0, 1, 2, 0])
+        large = await harness.score("cross_entropy", input=ONES, target=[0, 1, 2, 0])
         assert (large.value, large.statistics) == (small.value, small.statistics)
         with pytest.raises(errors.TargetOutOfRange, match="class_indices"):
-            await house.score("cross_entropy", input=ONES, target=[0, 1, 2, 3])
-        waiting = asyncio.create_task(house.score("cross_entropy", input=ONES, target=[0, 1, 2, 0]))
+            await harness.score("cross_entropy", input=ONES, target=[0, 1, 2, 3])
+        waiting = asyncio.create_task(harness.score("cross_entropy", input=ONES, target=[0, 1, 2, 0]))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
 
-    run(story)
+    run(scenario)

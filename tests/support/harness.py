@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A live server for tests of EvaluationService that look behind its front, and what they send to it."""
+"""A running server whose parts a test can see, the calls that tests send to it, and a client's half of a ScoreStream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -89,7 +89,7 @@ class Gate:
             self._start(calls, done)
 
 
-class House:
+class Harness:
     """A server on its own loop, and a channel to it."""
 
     def __init__(self, server: Server, channel: grpc.aio.Channel) -> None:
@@ -140,30 +140,30 @@ def reading() -> list[Any]:
 
 
 @asynccontextmanager
-async def house(**options: Any) -> AsyncIterator[House]:
+async def launch(**options: Any) -> AsyncIterator[Harness]:
     server = Server(Settings(**{"listen": "127.0.0.1:0", "admin_listen": "", "device": "cpu", "log_level": "error"} | options))
     await server.start()
     limits = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     try:
         async with grpc.aio.insecure_channel(server.address, options=limits) as channel:
-            yield House(server, channel)
+            yield Harness(server, channel)
     finally:
         await server.stop()
 
 
-def run(story: Callable[[House], Awaitable[None]], **options: Any) -> None:
-    """The story of one house; at its end nothing may be left."""
+def run(scenario: Callable[[Harness], Awaitable[None]], **options: Any) -> None:
+    """Runs the scenario against a server of its own, and fails if the server still holds anything afterwards."""
 
     async def main() -> None:
-        async with asyncio.timeout(60), house(**options) as made:
-            await story(made)
-            await until(lambda: made.admission.in_flight_bytes == 0 and not reading())
-            made.nothing_left()
+        async with asyncio.timeout(60), launch(**options) as harness:
+            await scenario(harness)
+            await wait_until(lambda: harness.admission.in_flight_bytes == 0 and not reading())
+            harness.nothing_left()
 
     asyncio.run(main())
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     """Lets everything else run until the condition holds."""
     while not condition():  # noqa: ASYNC110 - every condition is checked, not waited for, so that nothing is added to what is tested
         await asyncio.sleep(0)

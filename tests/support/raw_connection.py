@@ -9,7 +9,7 @@ from typing import Any
 import hpack
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame, WindowUpdateFrame
 
-from support.harness import House
+from support.harness import Harness
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize() + SettingsFrame(0, flags=["ACK"]).serialize()
 
@@ -77,8 +77,8 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(home: House) -> AsyncIterator[Wire]:
-    host, port = home.server.address.split(":")
+async def wire(harness: Harness) -> AsyncIterator[Wire]:
+    host, port = harness.server.address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         yield Wire(reader, writer)

@@ -103,7 +103,7 @@ def test_metrics_count_the_calls_of_all_workers(server: Serving) -> None:
     with ExitStack() as stack:
         channels = [stack.enter_context(channel(server.address)) for _ in range(16)]
         assert [call(one) for one in channels * 4] == ["OK"] * 64
-    until(lambda: server.metrics()["grpc_server_handled_total", "MseLoss"] == before + 64)
+    wait_until(lambda: server.metrics()["grpc_server_handled_total", "MseLoss"] == before + 64)
     metrics = server.metrics()
     assert metrics["grpc_server_handling_seconds_count", "MseLoss"] == metrics["grpc_server_handled_total", "MseLoss"]
     assert metrics["lossd_workers", ""] == 2
@@ -115,7 +115,7 @@ def test_a_killed_worker_is_replaced_and_its_calls_stay_counted(server: Serving)
     before = server.metrics()
     killed = server.worker_pids()[0]
     os.kill(killed, signal.SIGKILL)
-    until(lambda: server.metrics()["lossd_worker_restarts_total", ""] == 1 and server.metrics()["lossd_workers", ""] == 2)
+    wait_until(lambda: server.metrics()["lossd_worker_restarts_total", ""] == 1 and server.metrics()["lossd_workers", ""] == 2)
     assert server.worker_pids()[0] != killed
     (ended,) = server.events("worker_ended")
     assert (ended["worker"], ended["pid"], ended["exit_status"]) == (0, killed, -signal.SIGKILL)
@@ -148,7 +148,7 @@ def test_sigterm_under_load_completes_or_refuses_every_call(tmp_path: Path, work
 
         with ThreadPoolExecutor(len(channels)) as pool:
             loads = [pool.submit(load, one) for one in channels]
-            until(lambda: server.metrics().get(("grpc_server_handled_total", "MseLoss"), 0.0) > 200)
+            wait_until(lambda: server.metrics().get(("grpc_server_handled_total", "MseLoss"), 0.0) > 200)
             server.process.send_signal(signal.SIGTERM)
             outcomes = [one.result() for one in loads]
         assert server.process.wait(60) == 0
@@ -178,7 +178,7 @@ def test_a_worker_that_hangs_is_replaced_and_the_others_serve_on(tmp_path: Path)
     with serving(tmp_path) as server:
         hung = server.worker_pids()[1]
         os.kill(hung, signal.SIGSTOP)
-        until(lambda: server.worker_pids()[1] != hung and server.metrics()["lossd_workers", ""] == 2, 300)
+        wait_until(lambda: server.worker_pids()[1] != hung and server.metrics()["lossd_workers", ""] == 2, 300)
         assert [event["pid"] for event in server.events("worker_hangs")] == [hung]
         assert [event["pid"] for event in server.events("worker_ended")] == [hung]
         with channel(server.address) as one:
@@ -254,7 +254,7 @@ def refused(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([*PROGRAM, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     ends_at = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends_at, "it has not come true"
