@@ -26,7 +26,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tupl
             except (pytest.skip.Exception, pytest.fail.Exception):
                 continue
             link = stack.enter_context(SlowLink(server.address, delay_seconds=0.001))
-            started[client] = Driver(client, link.address, [QUIET], tmp_path_factory.mktemp(client), KEEPALIVE_SECONDS), link
+            driver = Driver(client, link.address, [QUIET], tmp_path_factory.mktemp(client), KEEPALIVE_SECONDS)
+            stack.callback(driver.end)
+            started[client] = driver, link
         yield started
 
 

@@ -82,6 +82,13 @@ class Driver:
         """Ends the scenarios of kind `load`."""
         (self._folder / "stop").touch()
 
+    def end(self) -> None:
+        """Ends it, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def results(self, timeout_seconds: float) -> dict[str, Result]:
         """Waits for the end. A scenario that the driver did not come to is missing."""
         try:
@@ -90,7 +97,7 @@ class Driver:
             self.process.kill()
             printed, _ = self.process.communicate()
         finally:
-            self.process.kill()
+            self.end()
         results = {}
         for line in printed.splitlines():
             made = json.loads(line)
