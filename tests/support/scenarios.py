@@ -118,16 +118,18 @@ def load(parallel: int) -> Scenario:
     return Scenario("load", "load", MSE, _encoded([_request(64, options_pb2.REDUCTION_MEAN)]), parallel=parallel)
 
 
-def everything(*, count: int, largest_megabytes: int, large_answers_to_streams: bool = True) -> list[Scenario]:
-    """What each client does on each route: `count` answers of 1 MB, some of 4 MB, and one of the largest size."""
+def everything(*, count: int, largest_megabytes: int, both_ways_at_once: bool = True) -> list[Scenario]:
+    """What each client does on each route: `count` answers of 1 MB, some of 4 MB, and one of the largest size. Unless `both_ways_at_once`,
+    nothing large is answered while something large is still sent.
+    """
     return [
         unary(),
         mistake(),
         uploads(),
         answers(1, count=count),
-        answers(4, count=2, parallel=2),
+        answers(4, count=2, parallel=2 if both_ways_at_once else 1),
         answers(largest_megabytes, count=1),
-        score_stream(large_answers=large_answers_to_streams),
+        score_stream(large_answers=both_ways_at_once),
         evaluate(),
     ]
 
