@@ -55,6 +55,7 @@ class Fake:
     # Returns whether the message's calls are to be answered; those that are skipped never are.
     on_stream: Callable[[Any], bool] = lambda message: True
     skipped: Callable[[Any], bool] = lambda call: False
+    peers: set[str] = field(default_factory=set)  # the other ends of the connections over which something came
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
     def of(self, method: str) -> list[Any]:
@@ -67,20 +68,21 @@ class Fake:
         with self.arrived:
             assert self.arrived.wait_for(condition, 10)
 
-    def _note(self, method: str, message: Any) -> None:
+    def _note(self, method: str, message: Any, context: Any) -> None:
         with self.arrived:
+            self.peers.add(context.peer())
             self.received.append((method, message))
             self.arrived.notify_all()
 
     def _unary(self, data: bytes, context: Any) -> bytes:
         message = regression_pb2.MseLossRequest.FromString(data)
-        self._note(UNARY, message)
+        self._note(UNARY, message, context)
         with _aborting(context):
             return self.on_unary(message).SerializeToString()  # type: ignore[no-any-return]
 
     def _batch(self, data: bytes, context: Any) -> bytes:
         message = evaluation_pb2.ScoreBatchRequest.FromString(data)
-        self._note(BATCH, message)
+        self._note(BATCH, message, context)
         with _aborting(context):
             outcomes = [self.on_call(call) for call in message.calls]
             return evaluation_pb2.ScoreBatchResponse(outcomes=outcomes).SerializeToString()
@@ -89,7 +91,7 @@ class Fake:
         with _aborting(context):
             for data in messages:
                 message = evaluation_pb2.ScoreStreamRequest.FromString(data)
-                self._note(STREAM, message)
+                self._note(STREAM, message, context)
                 if not self.on_stream(message) or not message.calls:
                     continue
                 calls = [call for call in message.calls if not self.skipped(call)]

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from lossd import _calls
 from lossd._batch import AsyncBatch
 from lossd._calls import Encoded
-from lossd._channel import DEFAULT_TIMEOUT_SECONDS, MAX_MESSAGE_BYTES, channel_options
 from lossd._codec import UNSET, LossResult, Request, Unset
 from lossd._core import Core, Job, T
 from lossd._errors import closed_error, error_of_rpc
@@ -33,29 +33,6 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
     It belongs to the event loop on which it is first used. With `coalesce` calls that tasks make at the same time share a
     stream, which is worth several times the throughput. Arguments as Client's.
     """
-
-    def __init__(
-        self,
-        target: str,
-        *,
-        timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
-        coalesce: bool = False,
-        split: bool = True,
-        credentials: grpc.ChannelCredentials | None = None,
-        token: str | None = None,
-        retry: bool = True,
-        max_message_bytes: int = MAX_MESSAGE_BYTES,
-        options: Sequence[tuple[str, Any]] = (),
-    ) -> None:
-        super().__init__(timeout=timeout, token=token, max_message_bytes=max_message_bytes, split=split, retry=retry)
-        self._target = target
-        self._credentials = credentials
-        self._options = channel_options(max_message_bytes, options)
-        self._channel: grpc.aio.Channel | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._methods: dict[str, Any] = {}
-        self._coalesce = coalesce
-        self._stream = TaskStream(self._open_stream)
 
     def batch(self, *, timeout: float | Unset | None = UNSET) -> AsyncBatch:
         """Collects calls, and sends them together when its `async with` ends. See Client.batch."""
@@ -76,9 +53,10 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
     async def close(self) -> None:
         """Ends the connection; calls in flight raise CallCancelledError."""
         self._closed = True
-        await self._stream.close()
-        if self._channel is not None:
-            await self._channel.close()
+        for stream in self._streams:
+            await stream.close()
+        for channel in self._channels:
+            await channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,32 +69,43 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
     def _call(self, request: Request, return_statistics: bool) -> Any:
         return self._score(request, return_statistics)
 
-    def _open(self) -> grpc.aio.Channel:
-        """The channel, opened on the running event loop."""
+    def _set_up(self) -> None:
+        self._channels: list[grpc.aio.Channel] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._methods: dict[tuple[int, str], Any] = {}
+        self._streams = [TaskStream(partial(self._open_stream, turn)) for turn in range(len(self._targets))]
+
+    def _open(self) -> list[grpc.aio.Channel]:
+        """The channels, opened on the running event loop."""
         loop = asyncio.get_running_loop()
-        if self._channel is None:
+        if not self._channels:
             self._loop = loop
-            self._channel = (
-                grpc.aio.insecure_channel(self._target, self._options)
-                if self._credentials is None
-                else grpc.aio.secure_channel(self._target, self._credentials, self._options)
-            )
+            self._channels = [self._channel_to(target) for target in self._targets]
         if loop is not self._loop:
             raise RuntimeError("this AsyncClient belongs to another event loop: make one for each loop")
-        return self._channel
+        return self._channels
 
-    def _open_stream(self) -> Any:
-        method: Any = self._open().stream_stream(f"/{_calls.SERVICE}/ScoreStream")
+    def _channel_to(self, target: str) -> grpc.aio.Channel:
+        secure, options, interceptors = self._credentials, self._options, list(self._interceptors)
+        if secure is None:
+            return grpc.aio.insecure_channel(target, options, interceptors=interceptors)
+        return grpc.aio.secure_channel(target, secure, options, interceptors=interceptors)
+
+    def _open_stream(self, turn: int) -> Any:
+        method: Any = self._open()[turn].stream_stream(f"/{_calls.SERVICE}/ScoreStream")
         return method(metadata=self._metadata)
 
     async def _unary(self, method: str, message: bytes, timeout: float | None) -> bytes:
-        channel = self._open()
-        send = self._methods.get(method)
+        channels = self._open()
+        turn = self._rotation.next()
+        send = self._methods.get((turn, method))
         if send is None:
-            send = self._methods[method] = channel.unary_unary(method)
+            send = self._methods[turn, method] = channels[turn].unary_unary(method)
         try:
             response: bytes = await send(message, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                self._rotation.leave_out(turn)
             raise error_of_rpc(error) from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -127,7 +116,7 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
 
     async def _post(self, call: Encoded, deadline: float | None) -> Any:
         self._open()
-        return await self._stream.score(call, deadline)
+        return await self._streams[self._rotation.next()].score(call, deadline)
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

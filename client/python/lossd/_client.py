@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from lossd import _calls
 from lossd._batch import Batch
 from lossd._calls import Encoded
-from lossd._channel import DEFAULT_TIMEOUT_SECONDS, MAX_MESSAGE_BYTES, channel_options
 from lossd._codec import UNSET, LossResult, Request, Unset
 from lossd._core import Core, Job, T, run
 from lossd._errors import closed_error, error_of_rpc
@@ -31,7 +30,8 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
     cannot be sent at all.
 
     Args:
-        target: "host:port", or any gRPC target.
+        target: "host:port" or any gRPC target; "a:1,b:2" or a list for several servers, which take turns and stand in for each other.
+            By default LOSSD_ADDRESS.
         timeout: Seconds that a call may take, retries included; None waits for ever. Methods have a `timeout` of the same meaning;
             without it this one holds.
         retry: Make calls again that found no server, or a full one, until they succeed or their timeout would pass. The pauses grow from
@@ -41,36 +41,17 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
             timeout, error and answer. A lone call leaves at once.
         split: Calls above the message limit are sent in parts along their batch dimension and merged exactly; False raises
             TooLargeError in place of that.
-        credentials: For TLS: grpc.ssl_channel_credentials(...), for mutual TLS with the client's key and certificate chain. None is
-            plaintext.
-        token: Sent as a bearer token with every call. In plaintext whoever can read the network can use it.
+        tls: TLS with the authorities that gRPC trusts. Without it and `credentials` the connection is plaintext.
+        credentials: For TLS with an authority of your own: grpc.ssl_channel_credentials(...), for mutual TLS with the client's key and
+            certificate chain.
+        token: Sent as a bearer token with every call; by default LOSSD_TOKEN. In plaintext whoever can read the network can use it.
+        metadata: Sent with every RPC, as [("x-tenant", "a")].
+        connections: To each server. A server with several workers gives each connection to one of them, so one client can keep as many
+            workers busy as it has connections.
+        interceptors: gRPC's client interceptors, for traces and logs; of grpc.aio for AsyncClient.
         max_message_bytes: The largest message either way; the server's limit holds too.
         options: Further gRPC channel options, in place of ours of the same name.
     """
-
-    def __init__(
-        self,
-        target: str,
-        *,
-        timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
-        coalesce: bool = False,
-        split: bool = True,
-        credentials: grpc.ChannelCredentials | None = None,
-        token: str | None = None,
-        retry: bool = True,
-        max_message_bytes: int = MAX_MESSAGE_BYTES,
-        options: Sequence[tuple[str, Any]] = (),
-    ) -> None:
-        super().__init__(timeout=timeout, token=token, max_message_bytes=max_message_bytes, split=split, retry=retry)
-        merged = channel_options(max_message_bytes, options)
-        self._channel = grpc.insecure_channel(target, merged) if credentials is None else grpc.secure_channel(target, credentials, merged)
-        self._methods: dict[str, Any] = {}
-        self._closing = threading.Event()
-        self._coalesce = coalesce
-        if coalesce:
-            method: Any = self._channel.stream_stream(f"/{_calls.SERVICE}/ScoreStream")
-            metadata = self._metadata
-            self._stream = ThreadStream(lambda messages: method(messages, metadata=metadata))
 
     def batch(self, *, timeout: float | Unset | None = UNSET) -> Batch:
         """Collects calls, and sends them many at a time:
@@ -104,9 +85,10 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
         """Ends the connection; calls in flight raise CallCancelledError."""
         self._closed = True
         self._closing.set()
-        if self._coalesce:
-            self._stream.close()
-        self._channel.close()
+        for stream in self._streams:
+            stream.close()
+        for channel in self._channels:
+            channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -116,23 +98,41 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
 
     # Implementation details follow: the primitives of Core, which block.
 
+    def _set_up(self) -> None:
+        self._channels = [self._channel_to(target) for target in self._targets]
+        self._methods: dict[tuple[int, str], Any] = {}
+        self._closing = threading.Event()
+        self._streams = [self._stream_on(channel) for channel in self._channels] if self._coalesce else []
+
+    def _channel_to(self, target: str) -> grpc.Channel:
+        secure, options = self._credentials, self._options
+        channel = grpc.insecure_channel(target, options) if secure is None else grpc.secure_channel(target, secure, options)
+        return grpc.intercept_channel(channel, *self._interceptors)
+
+    def _stream_on(self, channel: grpc.Channel) -> ThreadStream:
+        method: Any = channel.stream_stream(f"/{_calls.SERVICE}/ScoreStream")
+        return ThreadStream(lambda messages: method(messages, metadata=self._metadata))
+
     def _call(self, request: Request, return_statistics: bool) -> Any:
         return run(self._score(request, return_statistics))
 
     async def _unary(self, method: str, message: bytes, timeout: float | None) -> bytes:
-        send = self._methods.get(method)
+        turn = self._rotation.next()
+        send = self._methods.get((turn, method))
         if send is None:
-            send = self._methods[method] = self._channel.unary_unary(method)
+            send = self._methods[turn, method] = self._channels[turn].unary_unary(method)
         try:
             response: bytes = send(message, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                self._rotation.leave_out(turn)
             raise error_of_rpc(error) from error
         except ValueError as error:  # the channel was closed meanwhile
             raise closed_error() from error
         return response
 
     async def _post(self, call: Encoded, deadline: float | None) -> Any:
-        return self._stream.score(call, deadline)
+        return self._streams[self._rotation.next()].score(call, deadline)
 
     async def _sleep(self, seconds: float) -> None:
         self._closing.wait(min(seconds, threading.TIMEOUT_MAX))

@@ -14,9 +14,19 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import grpc
+
 from lossd import _calls, _codec, _parts, _split, twins
 from lossd._calls import Encoded
-from lossd._channel import MAX_MESSAGE_BYTES
+from lossd._channel import (
+    DEFAULT_TIMEOUT_SECONDS,
+    MAX_MESSAGE_BYTES,
+    Rotation,
+    addresses,
+    call_metadata,
+    channel_credentials,
+    channel_options,
+)
 from lossd._codec import UNSET, LossResult, Request, Unset
 from lossd._errors import (
     ConnectionFailedError,
@@ -56,26 +66,60 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a blocking primitive suspended")
 
 
+def _connect(kind: Any, arguments: dict[str, Any]) -> Any:
+    return kind(**arguments)
+
+
 class Core(LossMethods[FloatT, ArrayT, ResultT]):
     """See the module."""
 
     def __init__(
-        self, *, timeout: float | None, token: str | None, max_message_bytes: int = MAX_MESSAGE_BYTES, split: bool, retry: bool
+        self,
+        target: str | Sequence[str] | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
+        retry: bool = True,
+        coalesce: bool = False,
+        split: bool = True,
+        tls: bool = False,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
+        metadata: Sequence[tuple[str, str | bytes]] = (),
+        connections: int = 1,
+        interceptors: Sequence[Any] = (),
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        options: Sequence[tuple[str, Any]] = (),
     ) -> None:
+        self._closed = True  # unless all arguments are right
+        self._arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        self._targets = addresses(target) * connections
+        self._credentials = channel_credentials(credentials, tls)
+        self._metadata = call_metadata(token, metadata)
+        self._options = channel_options(max_message_bytes, options, alone=len(self._targets) == 1)
+        self._interceptors = interceptors
+        self._rotation = Rotation(len(self._targets))
         self._timeout = timeout
         self._retry = retry
-        self._metadata = None if token is None else (("authorization", f"Bearer {token}"),)
-        self._limit = max_message_bytes
+        self._coalesce = coalesce
         self._split = split
-        self._coalesce = False
+        self._limit = max_message_bytes
         self._pid = os.getpid()
+        self._set_up()
         self._closed = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy connects by itself. Channel credentials and most interceptors cannot be pickled; `tls=True` can."""
+        return _connect, (type(self), self._arguments)
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
             warnings.warn(f"unclosed {type(self).__name__}; use it in a with statement, or close it", ResourceWarning, stacklevel=2)
 
     # Implementation details follow: first the primitives.
+
+    def _set_up(self) -> None:
+        """The end of the constructor."""
+        raise NotImplementedError
 
     async def _unary(self, method: str, message: bytes, timeout: float | None) -> bytes:
         """One attempt of a unary RPC. Raises LossdError."""
