@@ -118,6 +118,12 @@ class Hold:
         self._admission._check(wanted, self._caller)
         return Hold(self._admission, wanted, self._caller)
 
+    @property
+    def overdrawn(self) -> bool:
+        """Whether the caller holds more than it may, because of something that could not be refused."""
+        admission = self._admission
+        return admission._of_callers.get(self._caller, 0) > admission._max_bytes - admission.in_flight_bytes
+
     def become(self, nbytes: int) -> None:
         """Counts this many bytes instead, even after a release: what is there already and cannot be refused."""
         more, self._nbytes = nbytes - self._nbytes, nbytes

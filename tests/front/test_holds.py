@@ -32,7 +32,7 @@ from support.grpc_wire import (
 )
 from support.harness import Harness, call, run, send, square, wait_until
 from support.http2_peer import INITIAL
-from support.raw_connection import PREFACE, wire
+from support.raw_connection import PREFACE, Wire, wire
 
 UNREDUCED = encoded("mse_loss", input=[3.0] * 1000, target=[1.0] * 1000, reduction="none")[1]
 CALL = square(1, reduction="none")
@@ -204,6 +204,41 @@ def test_messages_that_wait_for_the_room_of_their_calls_count_meanwhile() -> Non
 
     run(scenario, max_in_flight_bytes=3 << 20)
     assert most <= (3 << 20) + len(message) + 2000 * 1024
+
+
+def test_messages_go_ahead_of_their_room_one_at_a_time() -> None:
+    calls = [pb.SeriesCall(series=f"{number:0250d}", call=square(2)) for number in range(1500)]
+    message = prefixed(pb.EvaluateRequest(calls=calls).SerializeToString())
+    most = 0
+
+    async def evaluate(client: Wire, takes_answers: asyncio.Event) -> str:
+        client.send(SettingsFrame(0, settings={INITIAL: 0}), WindowUpdateFrame(0, window_increment=1 << 20))
+        begin(client, path=EVALUATE)
+        await client.upload(1, message)
+        await takes_answers.wait()
+        client.send(SettingsFrame(0, settings={INITIAL: 1 << 20}))
+        return (await answer_of(client))["grpc-status"]
+
+    async def story(home: House) -> None:
+        nonlocal most
+        change, takes_answers = home.admission._change, asyncio.Event()
+
+        def watched(nbytes: int, caller: str) -> None:
+            nonlocal most
+            change(nbytes, caller)
+            most = max(most, home.admission.in_flight_bytes)
+
+        home.admission._change = watched  # type: ignore[method-assign]
+        async with AsyncExitStack() as connections:
+            clients = [await connections.enter_async_context(wire(home)) for _ in range(12)]
+            evaluations = [asyncio.ensure_future(evaluate(client, takes_answers)) for client in clients]
+            await asyncio.sleep(2)
+            takes_answers.set()
+            assert await asyncio.gather(*evaluations) == [OK] * len(clients)
+
+    run(story, max_in_flight_bytes=4 << 20)
+    # A caller may hold half of the budget, and one message takes 4 MB with its calls and series.
+    assert 4 << 20 < most < 8 << 20
 
 
 # ---- what is open to all

@@ -118,14 +118,15 @@ class Evaluation(MessageStream):
         """All the room that a message needs, in one step.
 
         A message waits while others are under way, of which the budget then is full. When none is, nothing that waits here would
-        ever make room: one message goes ahead, so that all complete, one by one if need be.
+        ever make room: one message goes ahead, so that all complete, one by one if need be. None does while the caller has not taken
+        the answers of those that went ahead before.
         """
         while True:
             try:
                 hold.reach(nbytes)
                 return
             except InFlightFull as full:
-                if not self._under_way:
+                if not self._under_way and not hold.overdrawn:
                     hold.become(nbytes + OVERHEAD_BYTES)
                     return
                 pause_seconds = full.retry_after_seconds
