@@ -219,24 +219,24 @@ def test_messages_go_ahead_of_their_room_one_at_a_time() -> None:
         client.send(SettingsFrame(0, settings={INITIAL: 1 << 20}))
         return (await answer_of(client))["grpc-status"]
 
-    async def story(home: House) -> None:
+    async def scenario(harness: Harness) -> None:
         nonlocal most
-        change, takes_answers = home.admission._change, asyncio.Event()
+        change, takes_answers = harness.admission._change, asyncio.Event()
 
         def watched(nbytes: int, caller: str) -> None:
             nonlocal most
             change(nbytes, caller)
-            most = max(most, home.admission.in_flight_bytes)
+            most = max(most, harness.admission.in_flight_bytes)
 
-        home.admission._change = watched  # type: ignore[method-assign]
+        harness.admission._change = watched  # type: ignore[method-assign]
         async with AsyncExitStack() as connections:
-            clients = [await connections.enter_async_context(wire(home)) for _ in range(12)]
+            clients = [await connections.enter_async_context(wire(harness)) for _ in range(12)]
             evaluations = [asyncio.ensure_future(evaluate(client, takes_answers)) for client in clients]
             await asyncio.sleep(2)
             takes_answers.set()
             assert await asyncio.gather(*evaluations) == [OK] * len(clients)
 
-    run(story, max_in_flight_bytes=4 << 20)
+    run(scenario, max_in_flight_bytes=4 << 20)
     # A caller may hold half of the budget, and one message takes 4 MB with its calls and series.
     assert 4 << 20 < most < 8 << 20
 
