@@ -2,6 +2,7 @@
 """What an operator sees: /metrics, GetServerInfo, health and reflection."""
 
 import asyncio
+import math
 import urllib.request
 
 import grpc
@@ -25,7 +26,7 @@ def test_metrics_count_calls_by_method_and_code_and_batches_by_loss() -> None:
             for _ in range(3):
                 await client.mse_loss(torch.zeros(4), torch.ones(4))
             with pytest.raises(lossd.InvalidArgumentError):
-                await client.mse_loss(torch.zeros(4), torch.ones(5))
+                await client.mse_loss(torch.full((4,), math.nan), torch.ones(4), reject_non_finite=True)
         page = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://{server.admin_address}/metrics").read().decode())
         await server.stop()
         return page
