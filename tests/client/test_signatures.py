@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 import lossd
+from lossd._codec import CallOptions
 from lossd_server.losses import LOSSES
 
 # torch's deprecated spellings of `reduction`; how to chunk, which the server chooses.
@@ -56,3 +57,11 @@ def test_a_docstring_has_a_formula_every_argument_the_errors_and_the_source(name
     for parameter in inspect.signature(method).parameters:
         if parameter not in OURS:
             assert f"{parameter}:" in described or (parameter in flags and parameter in doc), parameter
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, "adaptive_log_softmax_with_loss"])
+@pytest.mark.parametrize("client", [lossd.Client, lossd.AsyncClient, lossd.Batch])
+def test_help_names_the_options_of_every_loss(client: type, name: str) -> None:
+    described = (inspect.getdoc(getattr(client, name)) or "").split("Args:")[1].split("Raises:")[0]
+    for option in ("return_statistics", *CallOptions.__annotations__):
+        assert f"\n    {option}: " in described

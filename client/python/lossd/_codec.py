@@ -6,6 +6,7 @@ elements one by one, except for nested sequences.
 """
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, TypedDict
@@ -262,21 +263,36 @@ def _of_torch(torch: Any, tensor: Any, name: str) -> Values:
 
 
 def _to_numpy(data: Any, name: str) -> NDArray[Any]:
-    if isinstance(data, np.ndarray | np.generic):
-        return np.asarray(data)
-    if hasattr(data, "__dlpack__"):
-        try:
-            return np.from_dlpack(data)
-        except (BufferError, RuntimeError, TypeError):  # another device, or a type that DLPack or numpy lacks
-            if not hasattr(data, "__array__"):
-                raise
-    if hasattr(data, "__array__"):
-        return np.asarray(data)
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise TypeError(f"{name} is a masked array, and a mask cannot be sent: pass compressed() arrays, an ignore_index or a weight of 0")
+    if not isinstance(data, np.ndarray | np.generic):
+        nulls = getattr(data, "null_count", 0)  # of Arrow and polars
+        if nulls() if callable(nulls) else nulls:
+            raise TypeError(f"{name} holds missing values: fill or drop them")
+        if hasattr(data, "__dlpack__"):
+            try:
+                return np.from_dlpack(data)
+            except (BufferError, RuntimeError, TypeError):  # another device, or a type that DLPack or numpy lacks
+                if not hasattr(data, "__array__"):
+                    raise
+        if not hasattr(data, "__array__"):
+            array = _numbers(np.asarray(data), name)
+            # Like torch: Python floats are float32.
+            return array.astype(np.float32) if array.dtype == np.float64 else array
     array = np.asarray(data)
+    return _numbers(array, name) if array.dtype == object else array
+
+
+def _numbers(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """The same numbers in an array of numbers: columns of objects, and nullable ones, may hold nothing else."""
+    if array.dtype == object:
+        with suppress(ValueError):  # of unequal lengths
+            array = np.array(array.tolist())
     if array.dtype == object or array.dtype.kind in "USV":
-        raise TypeError(f"{name} is not a tensor of numbers")
-    # Like torch: Python floats are float32.
-    return array.astype(np.float32) if array.dtype == np.float64 else array
+        raise TypeError(
+            f"{name} is not a tensor of numbers: fill or drop missing values, stack arrays with numpy.stack, convert the rest with astype"
+        )
+    return array
 
 
 _NUMPY: Final[dict[str, np.dtype[Any]]] = {member: dtype for dtype, member in _MEMBERS.items()}

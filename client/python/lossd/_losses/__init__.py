@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One method per loss, named and keyed as in torch.nn.functional, written once for every kind of client."""
 
+import inspect
+
 from lossd._losses._base import ArrayT, FloatT, ResultT
 from lossd._losses.classification import ClassificationLosses
 from lossd._losses.distribution import DistributionLosses
@@ -21,3 +23,16 @@ class LossMethods(
     VocabularyLosses[FloatT, ArrayT, ResultT],
 ):
     """All losses. A kind of client derives from this and sends the requests."""
+
+
+_OPTIONS = """
+    return_statistics: True returns the LossResult, which holds the value and what is needed to merge it with others.
+    precision: "float64" computes in float64; by default 16-bit inputs are computed in float32, and others as given.
+    reject_non_finite: True refuses NaN and infinities in float tensors; by default they propagate as in torch.
+    timeout: Seconds for this call, in place of the client's timeout; None waits for ever.
+
+Raises:"""
+
+for _name, _method in inspect.getmembers(LossMethods, inspect.isfunction):
+    if not _name.startswith("_"):
+        _method.__doc__ = inspect.cleandoc(_method.__doc__ or "").replace("\n\nRaises:", _OPTIONS)
