@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many attacks, one after the other, each on a server of its own."""
+"""Many attacks, one after the other, on one server until an attack breaks a promise: the next finds a new one."""
 
 import datetime
+import itertools
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .attack import SETTINGS, Attack
+from .attack import Attack
 from .attacks import ATTACKS
 from .trial import Bench, Row
 
@@ -23,14 +24,17 @@ def run(
     attacks: Iterable[Attack], *, seconds: float, rest_seconds: float, settings: Mapping[str, str] = {}, tree: Path | None = None
 ) -> dict[str, Any]:
     """What is recorded of them. `settings` are laid over each attack's; `tree` is a checkout whose server is attacked."""
-    rows = []
-    for attack in attacks:
-        with tempfile.TemporaryDirectory() as folder:
-            own = {name: value.format(folder=folder) for name, value in attack.settings.items()}
-            with Bench(Path(folder), {**SETTINGS, **own, **settings}, tree) as bench:
-                row = bench.attack(attack, rest_seconds=rest_seconds, seconds=seconds)
-        print(line(row), flush=True)
-        rows.append(asdict(row))
+    rows: list[dict[str, Any]] = []
+    for own, group in itertools.groupby(attacks, key=lambda attack: attack.settings):
+        left = list(group)
+        while left:
+            with tempfile.TemporaryDirectory() as folder, Bench(Path(folder), {**own, **settings}, tree) as bench:
+                while left:
+                    row = bench.attack(left.pop(0), rest_seconds=rest_seconds, seconds=seconds)
+                    print(line(row), flush=True)
+                    rows.append(asdict(row))
+                    if row.broken:
+                        break
     return {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), "seconds": seconds, "attacks": rows}
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from .attack import MIB, Attack, Outcome
+from .attack import MIB, SETTINGS, Attack, Outcome
 from .corpus import corpus
 from .steady import PATIENCE_SECONDS
 from .victim import Victim
@@ -111,7 +111,9 @@ class Process:
 class Bench:
     """A server, an attacker, and an honest caller of its own for each attack. Use in a `with`."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], tree: Path | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] = {}, tree: Path | None = None) -> None:
+        """`settings` are laid over SETTINGS; {folder} in them is the folder."""
+        settings = {**SETTINGS, **{name: value.format(folder=folder) for name, value in settings.items()}}
         self.victim = Victim(folder, settings, tree)
         self._calls = folder / "calls"
         self._bound_over_rest = (3 * int(settings["MAX_IN_FLIGHT_BYTES"]) + int(settings["MAX_WORKSPACE_BYTES"])) // MIB
