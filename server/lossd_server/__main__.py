@@ -6,9 +6,9 @@ from lossd_server.config import Settings
 
 
 def run(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT; a second one ends the process at once. Raises OSError or ValueError if it cannot start.
+    """Serves until SIGTERM or SIGINT; a second signal ends the process at once. Raises OSError or ValueError if the server cannot start.
 
-    Ends the process with process.EXIT_DEVICE_GONE if the device was lost for good.
+    Exits the process with process.EXIT_DEVICE_GONE if the device was lost for good.
     """
     log.configure(settings.log_level)
     if settings.workers > 1:
@@ -20,7 +20,7 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from lossd_server.server import Server  # here: a supervisor does without torch
+    from lossd_server.server import Server  # imported here: a supervisor needs no torch
 
     server = Server(settings)
     await server.start()

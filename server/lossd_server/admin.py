@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The admin port: /metrics for Prometheus, /healthz and /readyz for orchestrators, over HTTP/1.1, one request a connection.
+"""The admin port: /metrics for Prometheus, /healthz and /readyz for orchestrators, over HTTP/1.1, one request per connection.
 
-It runs on the event loop: /healthz is 200 as long as the loop runs. A connection has a few seconds for everything, and when too many
-are open the oldest is closed, so neither slow nor many connections keep the next request from its answer.
+It runs on the event loop: /healthz is 200 as long as the loop runs. A connection must end within a few seconds, and the
+oldest is closed when too many are open, so neither slow connections nor many of them delay the next request.
 """
 
 import asyncio
@@ -28,9 +28,10 @@ class Admin:
     """Use on one event loop: start, then close.
 
     Args:
-        bound: Where to listen; closed with it.
-        registry: What /metrics shows, once `refresh` has returned.
-        ready: Whether /readyz is 200, or else 503.
+        bound: The sockets to listen on; `close` closes them.
+        registry: The metrics that /metrics shows.
+        ready: Whether /readyz answers 200 rather than 503.
+        refresh: Awaited before each scrape.
     """
 
     def __init__(
@@ -50,12 +51,12 @@ class Admin:
         self._connections: dict[asyncio.Task[None], None] = {}  # the oldest first
 
     async def start(self) -> None:
-        """Begins to accept."""
+        """Begins to accept connections."""
         for each in self._bound.sockets:
             self._servers.append(await asyncio.start_server(self._connected, sock=each, limit=_MAX_HEAD_BYTES))
 
     def close(self) -> None:
-        """Ends it and its connections at once."""
+        """Closes the listening sockets and every connection at once."""
         for server in self._servers:
             server.close()
         for connection in self._connections:
@@ -79,7 +80,7 @@ class Admin:
                 head = await reader.readuntil(b"\r\n\r\n")
                 writer.write(_response(head, *await self._answer(head)))
                 writer.write_eof()
-                await reader.read()  # until the client has closed: closing first could cost it the end of the answer
+                await reader.read()  # until the client closes: if this end closed first, the client could lose the end of the answer
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:
@@ -104,7 +105,7 @@ class Admin:
         return await self._metrics(accept)
 
     async def _metrics(self, accept: str) -> _Answer:
-        async with self._encoding:  # one thread at a time, however many ask
+        async with self._encoding:  # one thread at a time, however many scrapes there are
             if self._refresh is not None:
                 await self._refresh()
             encode, content_type = choose_encoder(accept)

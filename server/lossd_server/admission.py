@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The budget for everything that the server holds on behalf of its callers, from a message's arrival until its answer has left.
+"""The budget for the bytes that the server holds for its callers, from a message's arrival until its answer has been sent.
 
-It bounds memory together with three others: the queue's bytes, the working memory that one request may ask for, and the size
-of a batch, of which there is one at a time. While a request is read and computed, its bytes exist about three times (message,
-tensors, batch), so the process stays below its size at rest + 3 x in-flight bytes + one request's or batch's working memory. A
-message counts from the moment that its first bytes tell its length: what there is no room for is refused before it is received.
+Memory is bounded by this budget and three other limits: the queue's bytes, the working memory of one request, and the size of a
+batch, of which there is one at a time. While a request is read and computed, its bytes exist about three times (message, tensors,
+batch), so the process stays below its size at rest + 3 x in-flight bytes + the working memory of one request or batch. A message
+counts as soon as its first bytes give its length: a message that does not fit is refused before it is received.
 
-Callers share the budget as shares.py says: a caller may hold at most as much as is then left free, and a quarter is kept for those
-that hold little. So whatever one caller does, such as opening streams and never reading them, there is room for the next, and so there
-is when dozens of addresses are one caller's.
+Callers share the budget by the rule in shares.py: a caller may hold at most as much as is then left free, and a quarter is reserved
+for callers that hold little. So whatever one caller does, such as opening streams and never reading them, there is room for the next
+caller, even if dozens of addresses belong to the same caller.
 
-A hold has one owner at a time, who releases it:
+A hold has one owner at a time, which releases it:
 
-    Unary or Streaming (front/)   from the RPC's headers; Unary until its answer has left or it was aborted, Streaming until its
-                                  task has ended and what it wrote has left
+    Unary or Streaming (front/)   from the RPC's headers; Unary until its answer has been sent or it was aborted, Streaming until
+                                  its task has ended and everything that it wrote has been sent
     Unpacker (front/)             the unpacked message, until the RPC takes the hold together with the message
-    MessageStream (service/)      a stream's message, which comes with its hold, and what is made of it, until its calls are answered
-                                  and the answers sent
+    MessageStream (service/)      a stream's message, which arrives with its hold, and everything made from it, until its calls are
+                                  answered and the answers sent
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from typing import Self, TypeVar
 from lossd_server import shares
 from lossd_server.errors import InFlightFull, ShuttingDown
 
-# What an RPC takes besides its message, so that a flood of tiny requests is bounded too.
+# The bytes that an RPC counts besides its message, so that a flood of tiny requests is bounded too.
 OVERHEAD_BYTES = 16 << 10
 
 _RETRY_AFTER_SECONDS = 0.1
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class Admission:
-    """Counts bytes in flight, and refuses what there is no room for. Belongs to one event loop."""
+    """Counts bytes in flight, and refuses messages that do not fit. Belongs to one event loop."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -55,7 +55,7 @@ class Admission:
         return Hold(self, wanted, caller)
 
     def hold(self, nbytes: int, caller: str = "") -> "Hold":
-        """Counts what is there already and cannot be refused."""
+        """Counts bytes that are held already and cannot be refused."""
         return Hold(self, nbytes, caller)
 
     # Implementation details follow.
@@ -78,7 +78,7 @@ class Admission:
 
 
 class Hold:
-    """Bytes that are counted until they are released: at the end of a `with`, or by `release`."""
+    """Bytes that are counted until they are released, by `release` or at the end of a `with` block."""
 
     __slots__ = ("_admission", "_caller", "_nbytes")
 
@@ -89,19 +89,19 @@ class Hold:
         admission._change(nbytes, caller)
 
     def grow(self, nbytes: int) -> None:
-        """Room for more on behalf of the same message, as for its answer. Raises InFlightFull, and then holds what it held."""
-        if self._admission.in_flight_bytes > self._nbytes:  # there are others
+        """Counts more bytes for the same message, such as its answer. Raises InFlightFull, which leaves the hold unchanged."""
+        if self._admission.in_flight_bytes > self._nbytes:  # there are other holds
             self._admission._check(nbytes, self._caller)
         self._nbytes += nbytes
         self._admission._change(nbytes, self._caller)
 
     def take_over(self, other: "Hold", nbytes: int) -> None:
-        """Counts so many bytes of another hold of the same caller from now on."""
+        """Moves this many bytes from another hold of the same caller to this one."""
         other._nbytes -= nbytes
         self._nbytes += nbytes
 
     def reach(self, nbytes: int) -> None:
-        """As Admission.admit, for a message that the hold may count already."""
+        """Grows to a message of this size, part of which the hold may count already. Raises ShuttingDown or InFlightFull."""
         if self._admission.draining:
             raise shutting_down()
         more = nbytes + OVERHEAD_BYTES - self._nbytes
@@ -109,11 +109,11 @@ class Hold:
             self.grow(more)
 
     def empty(self) -> "Hold":
-        """A hold of the same caller's with nothing in it yet."""
+        """A new hold of the same caller, with no bytes."""
         return Hold(self._admission, 0, self._caller)
 
     def beside(self, nbytes: int) -> "Hold":
-        """Room for something else on behalf of the same RPC, in a hold of its own, also while the server drains. Raises InFlightFull."""
+        """A separate hold for other bytes of the same RPC, also while the server drains. Raises InFlightFull."""
         wanted = nbytes + OVERHEAD_BYTES
         self._admission._check(wanted, self._caller)
         return Hold(self._admission, wanted, self._caller)
@@ -125,12 +125,12 @@ class Hold:
         return admission._of_callers.get(self._caller, 0) > admission._max_bytes - admission.in_flight_bytes
 
     def become(self, nbytes: int) -> None:
-        """Counts this many bytes instead, even after a release: what is there already and cannot be refused."""
+        """Counts this many bytes instead, even after a release. For bytes that are held already and cannot be refused."""
         more, self._nbytes = nbytes - self._nbytes, nbytes
         self._admission._change(more, self._caller)
 
     def release(self) -> None:
-        """Gives the bytes back; a second time does nothing."""
+        """Gives the bytes back. Idempotent."""
         if self._nbytes:
             nbytes, self._nbytes = self._nbytes, 0
             self._admission._change(-nbytes, self._caller)
@@ -143,12 +143,12 @@ class Hold:
 
 
 def shutting_down() -> ShuttingDown:
-    """The error of a call that comes too late."""
+    """The error of a call that arrives while the server drains."""
     return ShuttingDown("the server is shutting down; another replica will answer", retry_after_seconds=0.1)
 
 
 async def when_there_is_room(take: Callable[[], T], seconds: float = math.inf) -> T:
-    """What `take` returns, once it no longer raises InFlightFull. Raises that after so many seconds."""
+    """Calls `take` until it no longer raises InFlightFull, and returns its result. Raises InFlightFull after `seconds`."""
     ends_at = time.monotonic() + seconds
     while True:
         try:

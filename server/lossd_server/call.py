@@ -19,7 +19,7 @@ MEAN = options_pb2.REDUCTION_MEAN
 SUM = options_pb2.REDUCTION_SUM
 BATCH_MEAN = options_pb2.REDUCTION_BATCH_MEAN
 
-# What a call takes besides its tensors, from its arrival to its answer, so that a flood of tiny calls is bounded too.
+# The bytes that a call counts besides its tensors, from its arrival to its answer, so that a flood of tiny calls is bounded too.
 CALL_OVERHEAD_BYTES: Final = 4096
 
 
@@ -34,10 +34,10 @@ class Call:
     reduction: int  # NONE, MEAN, SUM or BATCH_MEAN
     double: bool  # computed in float64, else float32
     nbytes: int  # of its tensors
-    elements: int  # of its largest column, or of its larger working memory
+    elements: int  # of its largest column, or of its extra working memory if that is larger
     cost_seconds: float  # estimated, one thread of a CPU
-    # Requests of equal structure and reduction that are laid out as one: their tensors follow each other in the columns, and
-    # `nbytes`, `elements` and `cost_seconds` are those of all of them.
+    # The number of requests, of equal structure and reduction, that are laid out as one. Their tensors follow each other in the
+    # columns, and `nbytes`, `elements` and `cost_seconds` are totals.
     count: int = 1
 
     @property
@@ -46,7 +46,7 @@ class Call:
         return self.arrangement.rows * self.arrangement.values_per_row
 
     def parts(self) -> "list[Call]":
-        """Its requests, each in a call of its own."""
+        """The requests, each as a call of its own."""
         if self.count == 1:
             return [self]
         arrangement, count = self.arrangement, self.count
@@ -73,7 +73,7 @@ class Call:
 
     @property
     def answer_bytes(self) -> int:
-        """Of the unreduced values, where they are the answer, of all requests together."""
+        """Bytes of the unreduced values of all requests together; 0 unless the reduction is NONE."""
         return self.values_count * (8 if self.double else 4) if self.reduction == NONE else 0
 
 
@@ -90,7 +90,7 @@ class Statistics:
 
 @dataclass(slots=True)
 class Answer:
-    """What a request came to. Exactly one of `value` and `values` (the payload of `double` or single floats) is set."""
+    """The result of a request. Exactly one of `value` and `values` is set; `values` is a payload of float64 if `double`, else float32."""
 
     statistics: Statistics
     value: float | None = None
@@ -101,9 +101,9 @@ class Answer:
 
 @dataclass(slots=True)
 class Answers:
-    """What the requests of a call came to: the fields of their Answers and statistics, one after the other.
+    """The results of a call's requests: each list holds one field of their Answers or Statistics, in the order of the requests.
 
-    A request in `errors` has failed, and its other figures mean nothing. No request is for its unreduced values.
+    A request in `errors` has failed, and its entries in the lists mean nothing. The reduction is not NONE.
     """
 
     value: list[float]
@@ -111,11 +111,11 @@ class Answers:
     mean_numerator: list[float]
     mean_denominator: list[float]
     ignored_count: list[int]
-    element_count: int  # of each
+    element_count: int  # of each request
     errors: dict[int, CallError] = field(default_factory=dict)
 
     def of(self, index: int) -> Answer | CallError:
-        """What became of one request."""
+        """The result of one request."""
         if index in self.errors:
             return self.errors[index]
         sums = self.sum[index], self.mean_numerator[index], self.mean_denominator[index]
@@ -132,7 +132,7 @@ class Execution(NamedTuple):
 
 
 class Success(NamedTuple):
-    """A computed call: an Answer, or Answers where it stands for several requests."""
+    """A computed call: an Answer, or Answers if it stands for several requests."""
 
     answer: Answer | Answers
     execution: Execution

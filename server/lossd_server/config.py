@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     @classmethod
     def _can_share_a_port(cls, value: int, info: ValidationInfo) -> int:
         if value > 1 and str(info.data.get("listen", "")).startswith("unix:"):
-            raise ValueError("must be 1 where the server listens on a unix: address, which processes cannot share")
+            raise ValueError("must be 1 if the server listens on a unix: address, which processes cannot share")
         if value > 1 and sys.platform != "linux":
             raise ValueError("must be 1 here: only Linux spreads the connections of a port over processes")
         return value
@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _not_exposed(self) -> Self:
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
-            raise ValueError("tls_cert_file and tls_key_file are for each other: set both or none")
+            raise ValueError("tls_cert_file and tls_key_file belong together: set both or neither")
         if self.tls_client_ca_file and not self.tls_cert_file:
             raise ValueError("tls_client_ca_file is for TLS: set tls_cert_file and tls_key_file too")
         if not (self.tls_cert_file or self.insecure or sockets.is_loopback(self.listen)):

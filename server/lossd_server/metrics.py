@@ -4,8 +4,8 @@
 RPC metrics have the names of go-grpc-middleware, so existing dashboards and alerts apply; our own begin with lossd_.
 Labels are bounded: method and loss names, status codes, names of the tokens file. Never a shape or anything else from a request.
 
-They are counted on the event loop, in plain numbers, and put into families when they are asked for: every call is observed
-several times, and a Histogram of prometheus_client costs 3 us each time.
+The event loop counts in plain numbers, and a scrape makes metric families of them: every call is observed several times, and a
+Histogram of prometheus_client costs 3 us each time.
 """
 
 from bisect import bisect_left
@@ -48,7 +48,7 @@ class _Histogram:
 
 
 class Metrics(Collector):
-    """The metrics of one server, in a registry of their own. They are observed on one event loop."""
+    """The metrics of one server, in a registry of their own. Updated on one event loop."""
 
     def __init__(self) -> None:
         self._handled: Counter[tuple[str, str, str, str]] = Counter()
@@ -82,7 +82,7 @@ class Metrics(Collector):
         return observe
 
     def caller_rpc(self, caller: str, code: str) -> None:
-        """An RPC of a caller with a token was completed."""
+        """Counts a completed RPC of a caller with a token."""
         self._caller_rpcs[caller, code] += 1
 
     def batch_computed(self, loss: str, reason: str, calls: int, compute_seconds: float, queued: Sequence[tuple[float, int]]) -> None:
@@ -94,7 +94,7 @@ class Metrics(Collector):
             self._queue_seconds.observe(seconds, times)
 
     def collect(self) -> Iterator[Metric]:
-        """Everything, as it is now. May be called on any thread."""
+        """Every metric with its current values. May be called on any thread."""
         handled = CounterMetricFamily("grpc_server_handled", "RPCs completed on the server, by status code.", labels=(*_RPC, "grpc_code"))
         for labels, count in self._handled.copy().items():
             handled.add_metric(labels, count)

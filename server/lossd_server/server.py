@@ -40,10 +40,10 @@ _log = structlog.get_logger("lossd.server")
 
 
 class Server:
-    """One process, one device, one port. Use on one event loop: start, then wait or stop."""
+    """One process, one device, one port. Use on one event loop: start, then serve or stop."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ValueError if the device is not there or the tokens cannot be read."""
+        """Raises ValueError if the device does not exist or the tokens cannot be read."""
         tokens = Tokens(Path(settings.tokens_file)) if settings.tokens_file else None
         self._settings = settings
         self.address = ""
@@ -113,26 +113,26 @@ class Server:
         )
 
     async def serve(self) -> None:
-        """Serves until it is requested to stop, then drains and stops. Raises DeviceGoneError after the device was lost for good."""
+        """Serves until `request_stop`, then drains and stops. Raises DeviceGoneError if the device was lost for good."""
         await self._stop_requested.wait()
         await self.stop()
         if self._device_gone:
             raise DeviceGoneError
 
     def request_stop(self) -> None:
-        """Makes `serve` stop. A second time does nothing."""
+        """Makes `serve` stop. Idempotent."""
         self._stop_requested.set()
 
     @property
     def metrics_registry(self) -> CollectorRegistry:
-        """What /metrics has."""
+        """The registry that /metrics shows."""
         return self._metrics.registry
 
     async def stop(self) -> None:
-        """Says that it is not ready, serves on for drain_delay_seconds, and answers every accepted call within drain_seconds.
+        """Reports NOT_SERVING, serves for another drain_delay_seconds, and then answers every accepted call within drain_seconds.
 
-        See front/draining.py for what is accepted. What is not answered in time fails as UNAVAILABLE, whatever the device is doing;
-        it all takes about a second more than the two together, at most.
+        front/draining.py defines which calls are accepted. Calls that are not answered in time fail as UNAVAILABLE, whatever the
+        device is doing. Stopping takes at most about a second longer than both times together.
         """
         settings = self._settings
         _log.info("draining", queued_calls=self._dispatcher.queued_calls)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How holders share what there is a fixed total of, connections or bytes, so that there is always some left for the next one.
+"""How holders share a fixed total of connections or bytes, so that some is always left for the next holder.
 
-A holder may have at most as much as is then left free: half of the total if it is alone, a third if another has as much. Alone that
-is no protection from many holders, of whom each takes half of what the last one left: so a quarter of the total is kept for holders
-that have little, at most a 256th, and only more than sixty of them take that.
+A holder may have at most as much as is then left free: half of the total if it is alone, a third if another has as much. That rule
+alone does not protect against many holders, each of which takes half of what is left. So a quarter of the total is reserved for
+holders that have at most a 256th of it, and only more than sixty of those can exhaust it.
 """
 
 from collections.abc import Hashable
@@ -29,7 +29,7 @@ class Shares:
         return fits(self._total, self._held.get(holder, 0) + wanted, self._total - self.used - wanted)
 
     def change(self, holder: Hashable, difference: int) -> None:
-        """The holder has so much more, or less."""
+        """Adds `difference`, which may be negative, to what the holder has."""
         held = self._held.get(holder, 0) + difference
         if held:
             self._held[holder] = held

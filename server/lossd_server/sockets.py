@@ -21,7 +21,7 @@ _UNIX = "unix:"
 
 
 def split(address: str) -> tuple[str, int]:
-    """Host, without the brackets of IPv6, and port. Raises OSError for what is not HOST:PORT."""
+    """The host, without IPv6 brackets, and the port. Raises OSError if the address is not HOST:PORT."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise OSError(errno.EINVAL, f"{address!r} is not HOST:PORT")
@@ -29,7 +29,7 @@ def split(address: str) -> tuple[str, int]:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach it. Of host names, localhost alone is known to."""
+    """Whether only this machine can reach the address. Host names other than localhost count as reachable by others."""
     if address.startswith(_UNIX):
         return True
     host = address.rpartition(":")[0].strip("[]")
@@ -40,9 +40,9 @@ def is_loopback(address: str) -> bool:
 
 
 class Bound:
-    """The sockets of an address, one for each address that the host's name has, all with one port; they do not block.
+    """The non-blocking sockets of an address: one for each IP address of the host name, all on one port.
 
-    `address` has the port that was found if it was 0.
+    `address` has the actual port, also if port 0 was requested.
     """
 
     def __init__(self, address: str, sockets: list[socket.socket], remove: Callable[[], None] | None = None) -> None:
@@ -51,7 +51,7 @@ class Bound:
         self._remove = remove
 
     def close(self) -> None:
-        """Closes the sockets, and removes the file of a unix: address if it is still ours. A second time does nothing."""
+        """Closes the sockets, and removes the file of a unix: address if it still belongs to them. Idempotent."""
         remove, self._remove = self._remove, None
         if remove is not None:
             remove()
@@ -66,7 +66,7 @@ class Bound:
 
 
 def bind(address: str, *, shared: bool = False) -> Bound:
-    """`shared`: other processes may bind the same port in the same way (SO_REUSEPORT). Raises OSError."""
+    """Binds an address. If `shared`, other processes may bind the same port in the same way (SO_REUSEPORT). Raises OSError."""
     try:
         if address.startswith(_UNIX):
             return _bind_unix(address, Path(address.removeprefix(_UNIX)))
@@ -79,7 +79,7 @@ def bind(address: str, *, shared: bool = False) -> Bound:
 
 
 def _bind_unix(address: str, path: Path) -> Bound:
-    """Replaces the socket of a server that has ended, and nothing else. It listens at once, so that others see that it lives."""
+    """Replaces only the socket of a server that has ended. Listens at once, so that other servers see that this one is alive."""
     with _locked(path.parent):
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(path.lstat().st_mode):
@@ -105,8 +105,8 @@ def _bind_unix(address: str, path: Path) -> Bound:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Servers look at a path and change it one at a time."""
-    import fcntl  # not on Windows, which has no unix: addresses either
+    """Holds a lock, so that servers check and change a path one at a time."""
+    import fcntl  # Windows has neither this module nor unix: addresses
 
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -122,7 +122,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _is_live(path: Path) -> bool:
-    """Whether some process has the socket open, or may have: only a refusal says that none does."""
+    """Whether a process may have the socket open. Only a refused connection proves that none has."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -140,13 +140,13 @@ def _bind_inet(address: str, *, shared: bool) -> Bound:
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
         for family, _, _, _, to in found:
-            # [::] alone is every address, IPv4 too, as with other servers of gRPC.
+            # A single [::] means every address, including IPv4, as in other gRPC servers.
             ipv6_only = family == socket.AF_INET6 and not (to[0] == "::" and len(found) == 1)
             try:
                 bound = _bind_one(family, (to[0], port, *to[2:]), shared=shared, ipv6_only=ipv6_only)
             except OSError as error:
                 if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    continue  # one of several addresses that this machine does not have
+                    continue  # the host name has several addresses, and this machine lacks this one
                 raise
             stack.enter_context(bound)
             port = int(bound.getsockname()[1])
@@ -160,7 +160,7 @@ def _bind_inet(address: str, *, shared: bool) -> Bound:
 def _bind_one(family: int, to: tuple[str | int, ...], *, shared: bool, ipv6_only: bool) -> socket.socket:
     with contextlib.ExitStack() as stack:
         bound = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a server that has ended do not matter
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # despite connections of a server that has ended
         if shared:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:

@@ -210,7 +210,7 @@ def test_a_port_that_is_in_use_is_one_line_and_exit_code_1(server: Serving) -> N
     ("arguments", "status", "message"),
     [
         (["--device=abacus"], 1, "Error: device 'abacus' is not auto, cpu or cuda:N\n"),
-        (["--listen=unix:lossd.sock"], 2, "Error: --workers: must be 1 where the server listens on a unix: address"),
+        (["--listen=unix:lossd.sock"], 2, "Error: --workers: must be 1 if the server listens on a unix: address"),
         (["--listen=no.such.host.invalid:1", "--insecure"], 1, "Error: cannot listen on no.such.host.invalid:1: "),
         (
             ["--admin-listen=192.0.2.1:1", "--admin-insecure"],

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls -> one concatenated batch, computed, and back: one answer for each call.
+"""Concatenates calls to one batch, computes it, and splits the result: one answer for each call.
 
 The calls of a batch have equal keys: the same loss, compute dtype, column dtypes and trailing extents, hyper-parameters and
-shared tensors. Their reductions may differ; each is applied to its own segment. A request is a segment; a call that stands for
-several requests has as many.
+shared tensors. Their reductions may differ; each is applied to its own segment. Each request is one segment; a call that stands
+for several requests has several.
 """
 
 import math
@@ -21,7 +21,7 @@ from lossd_server.losses.tensor import DType, Encoded
 
 
 def answer_empty(call: Call) -> Answer:
-    """An empty batch is answered by rule: torch returns uninitialised memory for two losses. MEAN NaN, SUM 0, NONE empty."""
+    """The answer to a call without elements: MEAN NaN, SUM 0, NONE empty. torch returns uninitialized memory for two losses."""
     denominator = float(call.arrangement.batch_extent if call.reduction == BATCH_MEAN else 0)
     return _answer(call, b"", Statistics(0.0, 0.0, denominator, 0, 0))
 
@@ -45,7 +45,7 @@ def joined(call: Call, parts: "Sequence[Answer | Answers | CallError]") -> Answe
 def compute(calls: Sequence[Call], memory: Memory) -> list[Answer | Answers]:
     """One answer for each call, in order. No call is empty; all keys are equal. Autograd is off on this thread.
 
-    Blocks until the device is done. Whatever it raises concerns the whole batch; the caller finds the culprit.
+    Blocks until the device is done. An exception concerns the whole batch; the caller finds the call at fault.
     """
     first = calls[0]
     dtype = torch.float64 if first.double else torch.float32
@@ -66,7 +66,7 @@ def compute(calls: Sequence[Call], memory: Memory) -> list[Answer | Answers]:
 
 
 def _gather(calls: Sequence[Call]) -> dict[str, Parts]:
-    """The batch's columns, not yet concatenated, and its shared tensors."""
+    """The batch's columns, before concatenation, and its shared tensors."""
     first = calls[0]
     arrangements = [call.arrangement for call in calls]
     if first.spec.merge is not None:
@@ -91,7 +91,7 @@ def _split(calls: Sequence[Call], counts: list[int], unreduced: Unreduced, memor
     extra = (unreduced.mean_numerator, unreduced.mean_denominator, unreduced.ignored)
     quantities = [quantity for quantity in (unreduced.loss, *extra) if quantity is not None]
     flat = [quantity if quantity.ndim == 1 else quantity.reshape(-1) for quantity in quantities]
-    # Which NaN comes of two depends on where in a tensor they meet: an answer has one NaN only.
+    # Which of two NaNs an operation returns depends on their position in a tensor, so answers contain one NaN only.
     raw, kept = memory.reduce(flat, keep_values=any(call.reduction == NONE for call in calls))
     sums = [[total if total == total else math.nan for total in totals] for totals in raw]
     if kept is not None and np.isnan(kept).any():

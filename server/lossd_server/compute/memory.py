@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a batch's bytes reach the device, and how its sums come back.
+"""Copies a batch's bytes to the device, and its sums back.
 
-HostMemory is the CPU's: tensors are views of the requests' own bytes where a batch has one request, of one join otherwise.
-StagedMemory is a GPU's: the payloads are gathered in one pinned buffer, reused across batches; one copy takes them to the
-device, the segments are summed there, and one copy brings the sums back. It runs on the CPU too, and is tested there.
+HostMemory is for the CPU: tensors are views of the request's own bytes if a batch has one request, otherwise of the joined bytes.
+StagedMemory is for a GPU: the payloads are gathered in one pinned buffer, reused across batches; one copy takes them to the
+device, the segments are summed there, and one copy brings the sums back. It also runs on the CPU, where it is tested.
 """
 
 import warnings
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lossd_server.compute.reduce import segment_sums
 from lossd_server.losses.tensor import BFLOAT16, INT64, DType
 
-# Tensors are read-only views of the requests' bytes; no kernel writes to its inputs. torch warns of them once a process.
+# Tensors are read-only views of the requests' bytes; no kernel writes to its inputs. torch warns about such tensors once per process.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     torch.from_numpy(np.frombuffer(b"\0", np.uint8))
@@ -36,7 +36,7 @@ _TORCH = {
 _NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 _ALIGNMENT = 256  # bytes; of every tensor in a staged buffer
-_MAX_CHUNK = 256  # elements that the device sums into one partial
+_MAX_CHUNK = 256  # elements that the device sums to one partial sum
 
 
 class Parts(NamedTuple):
@@ -48,19 +48,19 @@ class Parts(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """The float64 sums of the segments of each quantity, and the first quantity's elements where they were wanted."""
+    """The float64 sums of the segments of each quantity, and the first quantity's elements if they were requested."""
 
     sums: list[list[float]]
     values: NDArray[Any] | None
 
 
 class Memory(Protocol):
-    """What a batch needs of a device's memory: `load`, compute, `reduce`, in turns."""
+    """A device's memory as a batch uses it: `load`, compute, `reduce`, in this order."""
 
     device: torch.device
 
     def load(self, columns: Mapping[str, Parts], counts: Sequence[int]) -> dict[str, torch.Tensor]:
-        """The columns as tensors on the device, of the types that they came with, valid until the next load.
+        """The columns as tensors on the device, of their own element types, valid until the next `load`.
 
         `counts` are the sizes of the segments that `reduce` will sum, none of them 0.
         """
@@ -80,7 +80,7 @@ class HostMemory:
         tensors = {}
         for name, (dtype, shape, payloads) in columns.items():
             payload = payloads[0] if len(payloads) == 1 else b"".join(payloads)
-            # By way of numpy, in half the time of torch.frombuffer and view.
+            # Through numpy, which takes half the time of torch.frombuffer and view.
             tensor = torch.from_numpy(np.frombuffer(payload, dtype.numpy).reshape(shape))
             tensors[name] = tensor.view(torch.bfloat16) if dtype is BFLOAT16 else tensor
         return tensors
@@ -99,7 +99,7 @@ class StagedMemory:
         self._staging = torch.empty(0, dtype=torch.uint8)
 
     def load(self, columns: Mapping[str, Parts], counts: Sequence[int]) -> dict[str, torch.Tensor]:
-        """See Memory. One copy to the device, whatever the number of columns and requests."""
+        """See Memory. One copy to the device for any number of columns and requests."""
         self._chunk = min(_MAX_CHUNK, 1 << (max(counts) - 1).bit_length())
         self._chunks = [-(-count // self._chunk) for count in counts]
         sizes = np.array([counts, [n * self._chunk for n in self._chunks]])
@@ -125,7 +125,7 @@ class StagedMemory:
         return tensors
 
     def reduce(self, quantities: Sequence[torch.Tensor], *, keep_values: bool) -> Sums:
-        """See Memory. Waits for the device once, for the one copy back."""
+        """See Memory. Waits for the device once, for a single copy back."""
         packed = [_chunk_sums(quantity, self._sizes, sum(self._chunks), self._chunk).view(torch.uint8) for quantity in quantities]
         if keep_values:
             packed.append(quantities[0].contiguous().view(torch.uint8))
@@ -143,9 +143,9 @@ def memory_of(device: torch.device) -> Memory:
 def _chunk_sums(quantity: torch.Tensor, sizes: torch.Tensor, chunks: int, chunk: int) -> torch.Tensor:
     """Float64 sums of each segment's chunks of `chunk` elements, a power of two. `sizes`: the segments', plain and padded.
 
-    Segments are padded with -0.0 to whole chunks and halved by additions, element i to element i + width/2: the same
-    additions whatever stands beside the segment, and, as x + -0.0 is x (-0.0 + 0.0 is not), whatever `chunk` is, as long as
-    it holds the segment or is _MAX_CHUNK. torch.sum would choose its order by the number of rows.
+    Segments are padded with -0.0 to whole chunks and halved by additions, element i to element i + width/2. The additions are the
+    same whatever the other segments are, and, because x + -0.0 is x (x + 0.0 is not, for -0.0), for every `chunk` that holds the
+    segment or is _MAX_CHUNK. torch.sum would choose its order by the number of rows.
     """
     count = quantity.numel()
     padded = torch.full((chunks * chunk,), -0.0, dtype=torch.float64, device=quantity.device)

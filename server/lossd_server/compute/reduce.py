@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Per-segment sums in float64, and what the reductions make of them.
+"""Sums of segments in float64, and the mean of two sums.
 
-Every request of a batch is one segment. A segment is summed by itself, by the same routine whether it is alone or one of
-many, so the bits of its sum depend on its own values only.
+Every request of a batch is one segment. Each segment is summed by itself, by the same routine whether it is alone or one of many,
+so the bits of its sum depend on its own values only.
 
-numpy adds in one order, which depends on the number of elements alone, on every Python, processor and number of threads.
+numpy adds in an order that depends on the number of elements alone, on every Python, processor and number of threads.
 Python's own sum() does not: from 3.12 on it compensates for rounding. tests/compute/recorded_sums.json holds the sums.
 """
 
@@ -27,7 +27,7 @@ def segment_sums(values: NDArray[Any], counts: Sequence[int]) -> list[float]:
 
 
 def mean(numerator: float, denominator: float) -> float:
-    """numerator / denominator as IEEE 754 has it: 0/0 is NaN, x/0 an infinity."""
+    """numerator / denominator as in IEEE 754: 0/0 is NaN, x/0 an infinity."""
     if denominator:
         return numerator / denominator
     if not numerator or math.isnan(numerator):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The losses, by method of LossService. The only place that lists them."""
+"""The losses, by method of LossService. This is their only list."""
 
 from lossd_server.losses import classification, distribution, embedding, margin, regression, sequence, vocabulary
 from lossd_server.losses.spec import LossSpec

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the losses' `to_columns` and `check_values` functions are made of: relations between shapes, and ranges of values.
+"""Building blocks of the losses' `to_columns` and `check_values`: relations between shapes, and ranges of values.
 
-Every check looks at one request on the host, raises the InvalidArgument that names the field, and passes over targets once
-and over float inputs only where the definition demands it.
+Every check reads one request on the host and raises an InvalidArgument that names the field. It reads targets once, and float inputs
+only if the definition of the loss requires it.
 """
 
 import math
@@ -17,7 +17,7 @@ from lossd_server.losses.spec import Arguments, Arrangement
 from lossd_server.losses.tensor import Array
 
 Check = Callable[[Arguments], None]
-# Up to so many elements a loop over them is quicker than a ufunc.
+# Up to this many elements, a loop is faster than a ufunc.
 _FEW = 128
 
 _UNSIGNED: dict[int, Literal["B", "I", "Q"]] = {1: "B", 4: "I", 8: "Q"}
@@ -26,32 +26,32 @@ CheckValues = Callable[[Arguments, Arrangement, int], None]
 
 
 def same_shape(arguments: Arguments, name: str, like: str) -> None:
-    """Equal shapes: torch would broadcast, or warn and broadcast."""
+    """Requires equal shapes: torch would broadcast, with or without a warning."""
     if arguments[name].shape != arguments[like].shape:
         raise ShapeMismatch(name, f"has shape {list(arguments[name].shape)}; it must be {like}'s, {list(arguments[like].shape)}")
 
 
 def expect_shape(array: Array, shape: tuple[int, ...], field: str, why: str) -> None:
-    """The one shape that fits the other tensors."""
+    """Requires the one shape that fits the other tensors."""
     if array.shape != shape:
         raise ShapeMismatch(field, f"has shape {list(array.shape)}; {why} makes it {list(shape)}")
 
 
 def expect_rank(array: Array, field: str, ranks: tuple[int, ...]) -> None:
-    """One of a few ranks."""
+    """Requires one of these ranks."""
     if len(array.shape) not in ranks:
         allowed = " or ".join(str(rank) for rank in ranks)
         raise ShapeMismatch(field, f"has shape {list(array.shape)}; its rank must be {allowed}")
 
 
 def expect_rank_at_least(array: Array, field: str, rank: int) -> None:
-    """No fewer extents than this."""
+    """Requires at least this rank."""
     if len(array.shape) < rank:
         raise ShapeMismatch(field, f"has shape {list(array.shape)}; its rank must be at least {rank}")
 
 
 def expect_extent(array: Array, field: str, axis: int, meaning: str) -> int:
-    """An extent that must not be zero, as the number of classes."""
+    """Returns an extent that must not be 0, such as the number of classes."""
     extent = array.shape[axis]
     if extent == 0:
         raise ShapeMismatch(field, f"has shape {list(array.shape)}; {meaning} must not be 0")
@@ -75,18 +75,18 @@ def expanded(array: Array, shape: tuple[int, ...], field: str) -> Array:
 
 
 def flat(array: Array) -> NDArray[Any]:
-    """Its values in one extent: numpy refuses some shapes of no elements."""
+    """The values in one dimension: numpy refuses some shapes without elements."""
     return array.reshaped(array.size).values
 
 
 def reject(error: type[InvalidArgument], name: str, array: Array, bad: NDArray[np.bool_], domain: str) -> NoReturn:
-    """Raises for the elements where `bad`, which is flat, holds."""
+    """Raises `error` about the elements marked in `bad`, which is flat."""
     first = [int(index) for index in np.unravel_index(int(bad.argmax()), array.shape)]
     raise error(name, f"must be {domain}; {np.count_nonzero(bad)} of {bad.size} elements are not, the first at index {first}")
 
 
 def plus_minus_one(name: str = "target") -> Check:
-    """Labels are exactly 1 or -1, unless any are allowed: 0/1 labels are the classic silent mistake."""
+    """Requires labels of 1 or -1 unless `allow_any_target` is set: labels of 0 and 1 are a common mistake that torch accepts."""
 
     def check(arguments: Arguments) -> None:
         if arguments["allow_any_target"]:
@@ -102,7 +102,7 @@ def plus_minus_one(name: str = "target") -> Check:
 
 
 def unit_interval(name: str, error: type[InvalidArgument] = ValueOutOfRange) -> Check:
-    """Probabilities, NaN excluded."""
+    """Requires probabilities, not NaN."""
 
     def check(arguments: Arguments) -> None:
         values = flat(arguments[name])
@@ -113,7 +113,7 @@ def unit_interval(name: str, error: type[InvalidArgument] = ValueOutOfRange) -> 
 
 
 def non_negative(name: str) -> Check:
-    """No element below 0; NaN passes, as in torch."""
+    """Requires elements not below 0. NaN passes, as in torch."""
 
     def check(arguments: Arguments) -> None:
         bad = flat(arguments[name]) < 0
@@ -124,7 +124,7 @@ def non_negative(name: str) -> Check:
 
 
 def class_indices(array: Array, field: str, classes: int, ignore_index: int | None = None) -> int:
-    """Indices in [0, classes), or ignore_index. Returns how many are ignored."""
+    """Requires indices in [0, classes), or ignore_index. Returns the number of ignored indices."""
     if array.size == 0:
         return 0
     ignorable = ignore_index is not None and 0 <= ignore_index < classes
@@ -140,7 +140,7 @@ def class_indices(array: Array, field: str, classes: int, ignore_index: int | No
 
 
 def all_of(*checks: Check) -> CheckValues:
-    """An `check_values` that checks values and notes nothing."""
+    """A `check_values` that leaves the arrangement unchanged."""
 
     def check_values(arguments: Arguments, arrangement: Arrangement, count: int) -> None:
         for check in checks:
@@ -157,7 +157,7 @@ def _largest_unsigned(array: Array) -> int:
 
 
 def elementwise(*names: str, broadcast: tuple[str, ...] = ()) -> Callable[[Arguments], Arrangement]:
-    """An `to_columns` for losses of aligned elements: tensors of the first one's shape, flattened.
+    """A `to_columns` for losses of aligned elements: tensors of the first one's shape, flattened.
 
     `broadcast` names optional tensors that are expanded to that shape.
     """
@@ -180,7 +180,7 @@ def elementwise(*names: str, broadcast: tuple[str, ...] = ()) -> Callable[[Argum
 
 
 def common_shape(arguments: Arguments, *names: str) -> tuple[int, ...]:
-    """The shape that these tensors broadcast to. Two small ones must not ask for a large result: it is no larger than the largest."""
+    """The shape to which these tensors broadcast. It has at most as many elements as the largest tensor, so requests stay small."""
     shape: tuple[int, ...] = arguments[names[0]].shape
     widening = names[0]
     for name in names[1:]:
@@ -200,7 +200,7 @@ def common_shape(arguments: Arguments, *names: str) -> tuple[int, ...]:
 
 
 def broadcasting(*names: str, equal_ranks: bool = False) -> Callable[[Arguments], Arrangement]:
-    """An `to_columns` for losses of elements of tensors that torch broadcasts."""
+    """A `to_columns` for losses of elements, whose tensors torch broadcasts."""
 
     def to_columns(arguments: Arguments) -> Arrangement:
         shape = common_shape(arguments, *names)
@@ -214,7 +214,7 @@ def broadcasting(*names: str, equal_ranks: bool = False) -> Callable[[Arguments]
 
 
 def per_class(arguments: Arguments, name: str, classes: int) -> dict[str, Array]:
-    """The optional per-class tensor as a shared tensor, or nothing."""
+    """The per-class tensor as a shared tensor; empty if it is not set."""
     if name not in arguments:
         return {}
     expect_shape(arguments[name], (classes,), name, f"C = {classes}")

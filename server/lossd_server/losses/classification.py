@@ -14,12 +14,12 @@ from lossd_server.losses import checks
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Integer, Kind, LossSpec, Real, Tensor
 from lossd_server.losses.tensor import Array
 
-# On a CPU torch takes rows that are shorter than a vector of its elements one by one, ten times as long. Further classes of
-# probability 0 make the row whole (tests/bench/few_classes.py); the shortest rows are not worth it.
+# On a CPU, torch computes rows that are shorter than a vector register element by element, which takes ten times as long. Further
+# classes of probability 0 fill such rows up (tests/bench/few_classes.py); for the shortest rows that does not pay.
 _VECTOR = 16
 _SHORT_ROW = 4
 
-# Up to here the whole rows are kept: to make them costs a small batch as much as its loss.
+# Up to this many filled-up rows are kept: making them anew would cost a small batch as much as its loss.
 _KEPT_ROWS = 512
 
 # -- class indices and probabilities
@@ -36,7 +36,7 @@ def class_rows(arguments: Arguments) -> tuple[Array, tuple[int, ...], tuple[int,
 
 
 def index_denominator(target: Array, weight: Array | None, ignored: int, ignore_index: int) -> float:
-    """The sum of weight[y] over the targets not ignored, in float64."""
+    """The sum of weight[y] over the targets that are not ignored, in float64."""
     if weight is None:
         return float(target.size - ignored)
     labels = checks.flat(target)
@@ -47,7 +47,7 @@ def index_denominator(target: Array, weight: Array | None, ignored: int, ignore_
 
 
 def _index_columns(arguments: Arguments, name: str) -> Arrangement:
-    """Rows of class scores, and one class index for each."""
+    """Rows of class scores, and a class index for each row."""
     column, shape, output_shape = class_rows(arguments)
     target: Array = arguments[name]
     checks.expect_shape(target, output_shape, name, f"input of shape {list(arguments['input'].shape)}")
@@ -122,7 +122,7 @@ def nll_loss(input: torch.Tensor, target: torch.Tensor, ignore_index: int, weigh
 
 
 def _whole_rows(input: torch.Tensor) -> torch.Tensor:
-    """Rows of _VECTOR classes; the tensor is good until the next call on this thread."""
+    """The rows filled up to _VECTOR classes. The tensor is valid until the next call on this thread."""
     rows, classes = input.shape
     if rows > _KEPT_ROWS:
         return F.pad(input, (0, _VECTOR - classes), value=-math.inf)
@@ -132,13 +132,13 @@ def _whole_rows(input: torch.Tensor) -> torch.Tensor:
 
 
 def _make_rows(rows: int, classes: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Whole rows of impossible classes, and the part of them that takes the input."""
+    """Rows of _VECTOR classes with probability 0, and the view of them that receives the input."""
     whole = torch.full((rows, _VECTOR), -math.inf, dtype=dtype)
     return whole, whole[:, :classes]
 
 
 class _Kept(threading.local):
-    """Each thread has its own."""
+    """The kept rows of each thread."""
 
     def __init__(self) -> None:
         self.rows = lru_cache(maxsize=64)(_make_rows)

@@ -18,7 +18,7 @@ def kl_div(input: torch.Tensor, target: torch.Tensor, log_target: bool) -> torch
 
 
 def poisson_nll_loss(input: torch.Tensor, target: torch.Tensor, log_input: bool, full: bool, eps: float) -> torch.Tensor:
-    """exp(x) - t x, or x - t ln(x + eps); full adds t ln t - t + 0.5 ln(2 pi t) where t > 1. torch.nn.functional.poisson_nll_loss."""
+    """exp(x) - t x, or x - t ln(x + eps); full adds t ln t - t + 0.5 ln(2 pi t) if t > 1. torch.nn.functional.poisson_nll_loss."""
     return F.poisson_nll_loss(input, target, log_input=log_input, full=full, eps=eps, reduction="none")
 
 
@@ -32,7 +32,7 @@ def gaussian_nll_loss(
 ) -> torch.Tensor:
     """0.5 (ln v + (x - t)^2 / v) with v = max(variance, eps); full adds 0.5 ln(2 pi). torch.nn.functional.gaussian_nll_loss.
 
-    Written out: torch's own waits for the device to look for negative variances, which are rejected before.
+    Written out, because torch's function waits for the device to find negative variances, which the checks have rejected already.
     """
     variance = torch.full_like(input, variance_scalar or 0.0) if variance_values is None else variance_values
     variance = variance.clamp(min=eps)
@@ -68,7 +68,7 @@ def _gaussian_columns(arguments: Arguments) -> Arrangement:
 
 
 def _variance_of(variance: Array, shape: tuple[int, ...]) -> Array:
-    """One variance for each element, or one for those that share a row, or that differ in one extent only."""
+    """One variance for each element, for each row, or for all elements that differ in one extent only."""
     if shape and variance.shape == shape[:-1]:
         variance = variance.reshaped(*variance.shape, 1)
     differing = [mine for mine, its in zip(variance.shape, shape, strict=False) if mine != its]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lossd_server.losses import checks, row_sums
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Flag, Group, Kind, LossSpec, Real, Tensor
 
-Distance = tuple[str, float, float]  # its message's field, p, eps
+Distance = tuple[str, float, float]  # the field of its message, p, eps
 
 # A general power of an element takes as long as this many multiply-adds.
 _POWER_OPERATIONS = 10
@@ -86,7 +86,7 @@ def _row_columns(arguments: Arguments, first: str, *others: str) -> Arrangement:
     output_shape = array.shape[:-1]
     count = math.prod(output_shape)
     columns = {name: arguments[name].reshaped(count, width) for name in (first, *others)}
-    # Norms and products of a row, of which the distances are made.
+    # The norms and products of a row from which the distances are computed.
     return Arrangement(columns=columns, rows=count, output_shape=output_shape, extra_workspace_elements=10 * count)
 
 

@@ -11,14 +11,14 @@ from lossd_server.errors import TargetOutOfRange
 from lossd_server.losses import checks, row_sums
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Flag, Integer, Kind, LossSpec, Real, Tensor
 
-# Multiply-adds that take as long as one pair of a label and a class in multi-label margin.
+# A pair of a label and a class in multi-label margin takes as long as this many multiply-adds.
 _PAIR_OPERATIONS = 50
 
 
 def soft_margin_loss(input: torch.Tensor, target: torch.Tensor, allow_any_target: bool) -> torch.Tensor:
     """ln(1 + exp(z)) = max(z, 0) + ln(1 + exp(-|z|)) with z = -t x. torch.nn.functional.soft_margin_loss.
 
-    torch's own overflows where z > 88 in float32. Its softplus does not, but gives an element other bits at the end of a
+    torch's function overflows if z > 88 in float32. torch's softplus does not, but gives an element other bits at the end of a
     tensor than inside one.
     """
     z = (target * input).neg_()
@@ -47,7 +47,7 @@ def multilabel_soft_margin_loss(input: torch.Tensor, target: torch.Tensor, weigh
 
 
 def _score_columns(arguments: Arguments) -> Arrangement:
-    """(N, C) or (C) scores alone; () is one class."""
+    """The columns of scores (N, C) or (C); () is one class."""
     array = arguments["input"]
     checks.expect_rank(array, "input", (0, 1, 2))
     classes = checks.expect_extent(array, "input", -1, "the number of classes") if array.shape else 1
@@ -60,7 +60,7 @@ def _multi_margin_columns(arguments: Arguments) -> Arrangement:
     arrangement = _score_columns(arguments)
     target, classes = arguments["target"], arrangement.columns["input"].shape[1]
     if arrangement.rows == 1 and target.shape in ((), (1,)):
-        arrangement.output_shape = target.shape  # as torch has it
+        arrangement.output_shape = target.shape  # as in torch
     checks.expect_shape(target, arrangement.output_shape, "target", f"input of shape {list(arguments['input'].shape)}")
     arrangement.columns["target"] = target.reshaped(arrangement.rows)
     arrangement.shared = checks.per_class(arguments, "weight", classes)

@@ -21,9 +21,9 @@ def mse_loss(input: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | N
 
 
 def smooth_l1_loss(input: torch.Tensor, target: torch.Tensor, beta: float) -> torch.Tensor:
-    """0.5 d^2 / beta where d < beta, else d - 0.5 beta. torch.nn.functional.smooth_l1_loss.
+    """0.5 d^2 / beta if d < beta, else d - 0.5 beta. torch.nn.functional.smooth_l1_loss.
 
-    Where 0.5 beta is not exact, torch's own rounds it inside a tensor, and at a tensor's end it does not.
+    If 0.5 beta is not exact, torch rounds it inside a tensor but not at a tensor's end, so tiny values of beta are computed here.
     """
     if 0 < beta < torch.finfo(input.dtype).tiny:
         distance = (input - target).abs()
@@ -32,7 +32,7 @@ def smooth_l1_loss(input: torch.Tensor, target: torch.Tensor, beta: float) -> to
 
 
 def huber_loss(input: torch.Tensor, target: torch.Tensor, delta: float, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """0.5 d^2 where d <= delta, else delta (d - 0.5 delta), times w; MEAN divides by the number of elements.
+    """0.5 d^2 if d <= delta, else delta (d - 0.5 delta), times w; MEAN divides by the number of elements.
 
     torch.nn.functional.huber_loss.
     """

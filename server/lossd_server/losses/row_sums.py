@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reductions over the last extent of a (rows, D) tensor, whose bits depend on the row alone.
+"""Reductions over the last extent of a (rows, D) tensor. The bits of each result depend on its row alone.
 
-On the CPU torch sums each row of several by itself and in one order, whatever the number of rows. On a GPU its order depends
-on that number, so there a row is padded with zeros to a power of two and halved by additions.
+On the CPU, torch sums each row by itself, in an order that does not depend on the number of rows. On a GPU torch's order does, so
+there a row is padded with zeros to a power of two and halved by additions.
 """
 
 import math
@@ -16,7 +16,7 @@ def total(values: torch.Tensor) -> torch.Tensor:
 
 
 def norm(values: torch.Tensor, p: float) -> torch.Tensor:
-    """(sum_d |x[d]|^p)^(1/p); the largest |x[d]| where p is infinite. torch.linalg.vector_norm."""
+    """(sum_d |x[d]|^p)^(1/p); the largest |x[d]| if p is infinite. torch.linalg.vector_norm."""
     if values.device.type == "cpu" or math.isinf(p):
         lengths: torch.Tensor = torch.linalg.vector_norm(values, p, dim=-1)
         return lengths

@@ -14,7 +14,7 @@ from lossd_server.losses import checks
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Flag, Integer, Kind, Lengths, LossSpec, Tensor, Unreduced
 from lossd_server.losses.tensor import INT64, Array
 
-# Multiply-adds that take as long as one state of one time step: three exponentials and a logarithm.
+# One state of one time step, three exponentials and a logarithm, takes as long as this many multiply-adds.
 _STATE_OPERATIONS = 400
 
 
@@ -28,7 +28,7 @@ def ctc_loss(
 ) -> Unreduced:
     """-ln p(y | x); MEAN is the mean of loss / max(target_length, 1). torch.nn.functional.ctc_loss.
 
-    `log_probs` is (T, N, C); `targets` follow each other and end with one element that is not read.
+    `log_probs` is (T, N, C); `targets` holds all sequences in a row and one more element, which is not read.
     """
     loss = F.ctc_loss(log_probs, targets[:-1], input_lengths, target_lengths, blank=blank, reduction="none")
     ignored = None
@@ -39,7 +39,7 @@ def ctc_loss(
 
 
 def merge(arrangements: Sequence[Arrangement]) -> dict[str, Array]:
-    """One batch of the longest T; log-probabilities beyond a request's own T are zero and never read."""
+    """Joins requests, padded to the longest T. Log-probabilities beyond a request's own T are zero and never read."""
     first = arrangements[0].columns["log_probs"]
     classes, rows = first.shape[-1], sum(arrangement.rows for arrangement in arrangements)
     steps = [arrangement.columns["log_probs"].shape[0] // arrangement.rows for arrangement in arrangements]
@@ -116,7 +116,7 @@ def _lengths(arguments: Arguments, name: str, count: int, most: int) -> NDArray[
 
 
 def _targets(arguments: Arguments, field: str, output_shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The labels that count, one sequence after the other, and how many each sequence has."""
+    """The labels that count, one sequence after the other, and the number of labels of each sequence."""
     array: Array = arguments[field]
     count = math.prod(output_shape)
     labels = checks.flat(array)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record types of a loss. A loss is one LossSpec: data, plus a few small functions.
 
-`to_columns` runs on the host for each request alone: it relates the shapes and lays the tensors out as columns. `check_values` then
-looks at the values: it checks them and notes what follows from them. `kernel` runs on the device for many requests at once: it
-is pure, gets the concatenated columns and returns the unreduced loss. Everything in between (concatenate, reduce, split,
-encode) is generic.
+`to_columns` runs on the host for each request by itself: it checks the shapes and lays the tensors out as columns, in an Arrangement.
+`check_values` then checks the values and completes the Arrangement with what follows from them. `kernel` runs on the device for many
+requests at once: it is pure, receives the concatenated columns and returns the unreduced loss. Everything in between (concatenate,
+reduce, split, encode) is generic.
 """
 
 import math
@@ -23,9 +23,9 @@ class Kind(Enum):
     """What a tensor argument may hold."""
 
     FLOAT = "float"  # float; decides the compute dtype
-    REAL = "real"  # any dtype, cast to the compute dtype; decides it too where it is float
+    REAL = "real"  # any dtype, cast to the compute dtype; decides it too if it is float
     INDEX = "integer"  # integers, cast to int64
-    PER_CLASS = "per-class"  # float, cast to the compute dtype without deciding it; finite
+    PER_CLASS = "per-class"  # float and finite, cast to the compute dtype without deciding it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A real hyper-parameter: its default and range. NaN is never in range. Without a default it is absent where unset."""
+    """A real hyper-parameter: its default and range. NaN is never in range. Without a default, it is absent if unset."""
 
     default: float | None
     minimum: float = -math.inf
@@ -66,7 +66,7 @@ class Real:
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """An integer hyper-parameter; `choices` empty means any."""
+    """An integer hyper-parameter. Empty `choices` allow any value."""
 
     default: int
     choices: tuple[int, ...] = ()
@@ -99,7 +99,7 @@ Argument = Tensor | Real | Integer | Flag | Lengths | Group
 class Arrangement:
     """One validated request, laid out for its kernel.
 
-    Columns have `rows` as first extent and are concatenated along it with other requests'; shared tensors are the same for
+    The first extent of all columns is `rows`; a batch concatenates its requests' columns along it. Shared tensors are the same for
     all requests of a batch. The unreduced loss has `rows * values_per_row` elements, in the order of `output_shape`.
     """
 
@@ -109,17 +109,17 @@ class Arrangement:
     values_per_row: int = 1
     shared: dict[str, Array] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
-    # MEAN's denominator where it is known on the host; None: the element count, or what the kernel says. A list has one for each
-    # request, where several of equal structure are laid out as one.
+    # MEAN's denominator if it is known on the host; None for the element count, or the kernel's. A list has one for each request, if
+    # several requests of equal structure are laid out as one.
     mean_denominator: float | list[float] | None = None
     ignored_count: int | list[int] = 0
     # First extent of the request, for BATCH_MEAN; 1 for a 0-d input, which torch does not divide.
     batch_extent: int = 1
-    # Working memory of the kernel, in elements of the compute dtype, that its loss's workspace_factor does not cover.
+    # Working memory of the kernel, in elements of the compute dtype, beyond the loss's workspace_factor.
     extra_workspace_elements: int = 0
-    # Requests that differ in it never share a batch, even where they could: padding would waste too much.
+    # Requests that differ in it share no batch, even if they could: padding would waste too much.
     affinity: Hashable = None
-    # Multiply-adds or their like, where they are not proportional to the columns' elements.
+    # Multiply-adds or equivalent operations, if they are not proportional to the columns' elements.
     operations: int | None = None
 
 
@@ -128,18 +128,18 @@ class Unreduced:
     """What a kernel returns: flat tensors of one element for each value of the unreduced loss."""
 
     loss: "torch.Tensor"
-    mean_numerator: "torch.Tensor | None" = None  # None: the loss
-    mean_denominator: "torch.Tensor | None" = None  # None: one each
-    ignored: "torch.Tensor | None" = None  # bool; None: none
+    mean_numerator: "torch.Tensor | None" = None  # None: the same as `loss`
+    mean_denominator: "torch.Tensor | None" = None  # None: 1 for each element
+    ignored: "torch.Tensor | None" = None  # bool; None: no element is ignored
 
 
 class Coalescing(Enum):
     """How requests of a loss share a batch."""
 
-    ELEMENTS = "elements"  # flattened: any shapes merge
-    ROWS = "rows"  # merge on rows with equal trailing extents and equal per-class tensors
-    PADDED = "padded"  # merge on rows, padded to common extents
-    ALONE = "alone"  # never merge
+    ELEMENTS = "elements"  # requests of any shapes merge, flattened
+    ROWS = "rows"  # requests merge if their trailing extents and per-class tensors are equal
+    PADDED = "padded"  # requests merge, padded to common extents
+    ALONE = "alone"  # requests never merge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,27 +152,27 @@ class LossSpec:
     coalescing: Coalescing
     to_columns: "Callable[[Arguments], Arrangement]"
     kernel: "Callable[..., torch.Tensor | Unreduced]"
-    # (arguments, arrangement, count): checks the values, whatever their shapes, and notes what follows from them in the
-    # arrangement, for each of `count` requests whose tensors follow each other. None: any values will do.
+    # (arguments, arrangement, count): checks the values and writes what follows from them (ignored_count, mean_denominator) to the
+    # arrangement, for each of `count` requests whose tensors follow each other. Raises InvalidArgument. None: all values are valid.
     check_values: "Callable[[Arguments, Arrangement, int], None] | None" = None
-    # Whether `to_columns` looks at shapes and hyper-parameters only. Where it looks at values too, no request is like another.
+    # Whether `to_columns` reads shapes and hyper-parameters only. If it reads values too, its result holds for one request only.
     columns_by_shape: bool = True
-    # Members of a oneof, of which one must be set.
+    # The members of each oneof of which one must be set.
     one_of: tuple[tuple[str, ...], ...] = ()
     batch_mean: bool = False
-    # How requests' columns become one, where that is not concatenation; see batch.py.
+    # Joins the columns of requests, if not by concatenation; see batch.py.
     merge: "Callable[[list[Arrangement]], dict[str, Array]] | None" = None
     # Elements of the compute dtype that the kernel holds at once besides its columns, its result among them, for each element of
     # the largest column or, if it has more, of the unreduced loss. tests/compute/test_peak_memory.py measures it.
     workspace_factor: float = 2.0
-    # Estimated time of the kernel, one thread of a CPU, for each operation (by default an element of the largest column).
+    # Estimated time of the kernel on one CPU thread for each operation; an element of the largest column unless set otherwise.
     nanoseconds_per_operation: float = 1.0
 
 
 class Arguments(dict[str, Any]):
     """The decoded arguments of one request by name: Arrays, numbers, flags, sequences of lengths, nested Arguments.
 
-    Hyper-parameters hold their defaults where unset; tensors, groups and what has no default are missing then. `given`
+    Unset hyper-parameters have their defaults; unset tensors, groups and hyper-parameters without a default are missing. `given`
     holds the names that the message set.
     """
 

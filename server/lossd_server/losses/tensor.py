@@ -18,7 +18,7 @@ from lossd_server.errors import MessageMalformed, ShapeMismatch, TensorByteLengt
 MAX_RANK = 8
 _MAX_VARINT = 10  # bytes
 
-# An encoded message. A large one is a view of the memory into which it was received.
+# An encoded message. A large message is a view of the memory into which it was received.
 Encoded = bytes | memoryview
 
 
@@ -32,7 +32,7 @@ class DType:
 
     @property
     def itemsize(self) -> int:
-        """Bytes an element."""
+        """Bytes per element."""
         return self.numpy.itemsize
 
 
@@ -92,7 +92,7 @@ class Array:
 
 
 def slices(parts: Iterable[tuple[str, DType, tuple[int, ...], slice]], payload: Encoded) -> dict[str, Array]:
-    """Arrays whose payloads lie in one: name, element type, shape and place of each."""
+    """Arrays with payloads inside one, given the name, element type, shape and position of each."""
     return {name: Array(dtype, shape, payload[where]) for name, dtype, shape, where in parts}
 
 
@@ -101,7 +101,7 @@ class Unpacked(Exception):  # noqa: N818 - a signal, not a failure
 
 
 def _canonical_bools(payload: Encoded) -> Encoded:
-    """One byte, 0 or 1, for each bool of packed varints. Raises Unpacked where a varint does not end, or is longer than may be."""
+    """One byte, 0 or 1, for each bool of packed varints. Raises Unpacked if a varint does not end or is too long."""
     raw = np.frombuffer(payload, np.uint8)
     if not raw.size or raw.max() <= 1:
         return payload
@@ -112,7 +112,7 @@ def _canonical_bools(payload: Encoded) -> Encoded:
         if not is_last[-1] or lengths.max() > _MAX_VARINT:
             raise Unpacked
         bits = raw & 0x7F
-        bits[ends[lengths == _MAX_VARINT]] &= 1  # those beyond the 64th do not count
+        bits[ends[lengths == _MAX_VARINT]] &= 1  # bits beyond the 64th do not count
         raw = np.logical_or.reduceat(bits, ends - lengths + 1).view(np.uint8)
     return bytes((raw != 0).tobytes())
 
@@ -120,8 +120,8 @@ def _canonical_bools(payload: Encoded) -> Encoded:
 def decode_tensor(message: Any, field: str, *, public: bool = False, payload: Encoded | None = None) -> Array:
     """The array of a Tensor message, through its twin, or through its public class if `public`.
 
-    `payload` is given when it was left out of the message. Raises Unpacked when only the public class can tell whether the
-    message is valid, and InvalidArgument, naming `field`, when it is not.
+    `payload` is given if it was left out of the message. Raises Unpacked if only the public class can tell whether the
+    message is valid, and InvalidArgument, naming `field`, if it is not.
     """
     member = message.WhichOneof("values")
     if member is None:
@@ -144,7 +144,7 @@ def decode_tensor(message: Any, field: str, *, public: bool = False, payload: En
     elif type(values) is bytes:
         payload = values
     elif public:
-        payload = np.fromiter(values.values, dtype.numpy, len(values.values)).tobytes()  # without a list of objects in between
+        payload = np.fromiter(values.values, dtype.numpy, len(values.values)).tobytes()  # without a temporary list of objects
     else:
         chunks = values.values
         payload = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -152,7 +152,7 @@ def decode_tensor(message: Any, field: str, *, public: bool = False, payload: En
             if any(chunk[-1:] >= b"\x80" for chunk in chunks):
                 raise Unpacked
             payload = _canonical_bools(payload)
-        # Where a chunk ends within an element, the public class would refuse the whole message, without naming the field.
+        # If a chunk ends within an element, the public class would refuse the whole message without naming the field.
         whole = not any(len(chunk) % dtype.itemsize for chunk in chunks)
         if len(payload) != expected_bytes and whole and len(UnknownFieldSet(values)):
             raise Unpacked

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses that hold their output layer: adaptive softmax and linear cross entropy.
+"""Losses that include their output layer: adaptive softmax and linear cross entropy.
 
-Scores of all classes are computed for some rows at a time, so that they are never held at once. These losses never share a
-batch: a matrix product's bits depend on the number of its rows.
+The scores of all classes are computed for some rows at a time, so that they are never all in memory. Requests for these losses never
+share a batch, because the bits of a matrix product depend on the number of its rows.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from lossd_server.losses.classification import index_denominator
 from lossd_server.losses.spec import Arguments, Arrangement, Coalescing, Group, Integer, Kind, Lengths, LossSpec, Real, Tensor
 from lossd_server.losses.tensor import Array
 
-# Scores held at a time: 16 MiB of float32. More rows make the matrix product no faster.
+# Scores in memory at a time: 16 MiB of float32. More rows do not make the matrix product faster.
 _CHUNK_SCORES = 4 << 20
 
 # A score costs its multiply-adds, and about this many more for the softmax.
@@ -79,7 +79,7 @@ def adaptive_log_softmax_with_loss(
     head_bias: torch.Tensor | None = None,
     **tail: torch.Tensor,
 ) -> torch.Tensor:
-    """-log p(y); p(y) is the head's where y < cutoffs[0], else p(y's cluster) p(y within it).
+    """-log p(y); p(y) is the head's if y < cutoffs[0], else p(y's cluster) p(y within it).
 
     torch.nn.AdaptiveLogSoftmaxWithLoss. `tail` holds projection_i and output_i for each cutoff.
     """
@@ -88,7 +88,7 @@ def adaptive_log_softmax_with_loss(
     entry = torch.where(cluster == 0, target, cutoffs[0] + cluster - 1)
     for rows, log_probs in _log_probs(input, head_weight, head_bias):
         loss[rows] = F.nll_loss(log_probs, entry[rows], reduction="none")
-    # The rows of each cluster follow each other in `order`: one pass over the targets, whatever the number of clusters.
+    # `order` has the rows of each cluster one after another: one pass over the targets, whatever the number of clusters.
     ends = torch.bincount(cluster, minlength=len(cutoffs) + 1).cumsum(0).tolist()
     order = cluster.argsort(stable=True)
     for index, (low, (start, end)) in enumerate(zip(cutoffs, itertools.pairwise(ends), strict=True)):
@@ -104,8 +104,8 @@ def adaptive_log_softmax_with_loss(
 def _log_probs(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Iterator[tuple[slice, torch.Tensor]]:
     """log_softmax over C of x W^T + b, for some rows of (N, F) at a time; `weight` is (C, d1..dK, F), the result (rows, C, d1..dK).
 
-    All rows use one piece of memory, which is good until the next are asked for. To allocate it anew for each would let the heap
-    grow: what is kept of the last rows lies in the hole that theirs left.
+    All rows use the same memory, so a result is valid until the next one is yielded. Allocating memory for each would fragment the
+    heap: small results that are kept would occupy the space of earlier scores.
     """
     matrix = weight.reshape(-1, weight.shape[-1]).t()
     count, step = input.shape[0], min(input.shape[0], _chunk_rows(matrix.shape[1]))
@@ -123,7 +123,7 @@ def _log_probs(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | N
 
 
 def _chunk_rows(scores_per_row: int) -> int:
-    """As many rows at a time as have _CHUNK_SCORES scores."""
+    """The number of rows with _CHUNK_SCORES scores."""
     return max(1, _CHUNK_SCORES // scores_per_row)
 
 
@@ -139,7 +139,7 @@ def _rows(arguments: Arguments) -> tuple[Array, tuple[int, ...]]:
 
 
 def _workspace(arrangement: Arrangement, scores_per_row: int) -> int:
-    """Elements: scores, their log-softmax and one more of a chunk."""
+    """Elements for a chunk of scores, their log-softmax and one more of this size."""
     return 3 * min(arrangement.rows, _chunk_rows(scores_per_row)) * scores_per_row
 
 
@@ -223,7 +223,7 @@ def _adaptive_columns(arguments: Arguments) -> Arrangement:
         shared=shared,
         params={"cutoffs": cutoffs},
     )
-    # The head's and a tail's; and of the rows of a cluster the features, the hidden layer and where they are.
+    # Of the head and of one tail; and for the rows of a cluster their features, hidden layer and indices.
     arrangement.extra_workspace_elements = _workspace(arrangement, head) + _workspace(arrangement, max(sizes))
     arrangement.extra_workspace_elements += count * (features + max(widths) + 12)
     members = _cluster_counts(arguments["target"], cutoffs)
@@ -234,7 +234,7 @@ def _adaptive_columns(arguments: Arguments) -> Arrangement:
 
 
 def _check_cluster(cluster: Arguments, prefix: str, features: int, size: int | None) -> tuple[int, int]:
-    """The width and the number of classes of a tail cluster, which must be `size` where that is known."""
+    """The width and the number of classes of a tail cluster, which must be `size` if that is known."""
     for name in ("projection", "output"):
         if name not in cluster:
             raise TensorMissing(prefix + name, "is required")
@@ -248,7 +248,7 @@ def _check_cluster(cluster: Arguments, prefix: str, features: int, size: int | N
 
 
 def _cluster_counts(target: Array, cutoffs: tuple[int, ...]) -> list[int]:
-    """How many targets each cluster has, in one pass over the targets."""
+    """The number of targets in each cluster, in one pass over the targets."""
     below = np.bincount(checks.flat(target), minlength=cutoffs[-1]).cumsum()
     starts = [int(below[cutoff - 1]) for cutoff in cutoffs]
     return [end - start for start, end in itertools.pairwise([*starts, target.size])]

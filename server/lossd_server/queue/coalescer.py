@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The request-coalescing queue. Pure: it is told the time, and knows no clock, thread, event loop or tensor.
+"""The request-coalescing queue. Pure: times are arguments, and there is no clock, thread, event loop or tensor in it.
 
 Policy:
 
 - Late binding: nothing is grouped until a device asks. `poll` then takes everything of one key that fits a batch.
-- Keys take turns by age and cost: a key that was served waits until the others together have had as much, so A,B,A,B becomes
-  AA,BB, a large call delays a small one by one batch at most, and small ones cannot keep a large one waiting for ever.
+- Keys take turns by age and cost: a key that was served waits until the others together have had as much time, so A,B,A,B becomes
+  AA,BB, a large call delays a small one by one batch at most, and small calls cannot keep a large one waiting for ever.
 - Callers take turns first, each with an equal share of the device's time (start-time fair queueing); a batch for one caller's
-  turn is filled up with other callers' calls of its key, at their own expense.
+  turn is filled up with other callers' calls of its key, whose cost counts towards those callers' shares.
 - Within a key and a caller, calls are served in the order of their arrival.
-- A caller may hold at most as many bytes of the queue as are then left free: half of it where it is alone.
-- There is no timer: whatever is queued is ready at once, and a lone call never waits for company.
+- A caller may hold at most as many bytes of the queue as are then left free: half of the queue if it is alone.
+- There is no timer: every queued call is ready at once, and a single call never waits for others.
 
 Every call that was added leaves exactly once: in a batch, as expired, or by `cancel`.
 """
@@ -25,13 +25,13 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Full(Exception):  # noqa: N818 - an answer, not a failure
-    """The queue holds as many bytes as it may, of all or of this caller; nothing was added."""
+class Full(Exception):  # noqa: N818 - an outcome, not a failure
+    """The queue is full, or the caller holds its share of it; nothing was added."""
 
 
 @dataclass(slots=True, eq=False)
 class Ticket(Generic[T]):
-    """A queued call. `item` is the caller's; it is None once the call has left."""
+    """A queued call. `item` belongs to the code that queued the call; it is None once the call has left."""
 
     item: T | None
     key: Hashable
@@ -69,9 +69,9 @@ class _Caller(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Poll(Generic[T]):
-    """What there is to do now: a batch to compute (empty: none), calls to answer as expired, and when to ask again.
+    """What to do now: a batch to compute (empty if there is none), calls to answer as expired, and when to poll again.
 
-    `limit` is "max_bytes" or "max_elements" where calls of the batch's key had to stay behind, else empty.
+    `limit` is "max_bytes" or "max_elements" if that limit kept calls of the batch's key out of it, else empty.
     """
 
     batch: list[T]
@@ -81,7 +81,7 @@ class Poll(Generic[T]):
 
 
 class Coalescer(Generic[T]):
-    """See the module. Times are seconds on any one monotonic clock."""
+    """See the module docstring. Times are seconds on any one monotonic clock."""
 
     def __init__(
         self,
@@ -136,14 +136,14 @@ class Coalescer(Generic[T]):
         return ticket
 
     def cancel(self, ticket: Ticket[T]) -> bool:
-        """Takes a call out, and says whether it was still queued."""
+        """Takes a call out. Returns whether it was still queued."""
         if ticket.item is None:
             return False
         self._leave(ticket)
         return True
 
     def expire(self, now: float) -> list[T]:
-        """Takes out the calls whose deadline has come."""
+        """Takes out and returns the calls whose deadline has passed."""
         expired: list[T] = []
         while self._deadlines and self._deadlines[0][0] <= now:
             ticket = heapq.heappop(self._deadlines)[2]
@@ -153,14 +153,14 @@ class Coalescer(Generic[T]):
         return expired
 
     def poll(self, now: float, below_seconds: float = math.inf) -> Poll[T]:
-        """The next batch for a device that is free, after taking out what has expired. It costs less than `below_seconds`."""
+        """Takes out the expired calls and the next batch for a free device, which costs less than `below_seconds`."""
         expired = self.expire(now)
         batch, limit = self._take(below_seconds) if self._callers else ([], "")
         return Poll(batch, expired, self.wake_at, limit)
 
     @property
     def wake_at(self) -> float | None:
-        """When the next call expires. None: nothing will happen by itself."""
+        """When the next call expires. None if no call has a deadline."""
         while self._deadlines and self._deadlines[0][2].item is None:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
@@ -206,7 +206,7 @@ class Coalescer(Generic[T]):
     def _charge(self, owner: _Caller[T], flow: _Flow[T], cost: float) -> None:
         owner.turn += cost
         owner.clock += cost
-        if flow.tickets:  # behind the others
+        if flow.tickets:  # it is served after the others
             flow.turn = owner.clock + cost
             owner.order = [entry for entry in owner.order if entry[2] is not flow and entry[2].tickets]
             heapq.heapify(owner.order)
@@ -227,7 +227,7 @@ class Coalescer(Generic[T]):
 
     def _push_deadline(self, deadline: float, sequence: int, ticket: Ticket[T]) -> None:
         heapq.heappush(self._deadlines, (deadline, sequence, ticket))
-        if len(self._deadlines) > 2 * self.queued_calls + 64:  # mostly calls that left long before their deadline
+        if len(self._deadlines) > 2 * self.queued_calls + 64:  # most entries are of calls that left long before their deadline
             self._deadlines = [entry for entry in self._deadlines if entry[2].item is not None]
             heapq.heapify(self._deadlines)
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The impure shell around the coalescer: clock, wake-ups, the device's thread, and who waits for what.
+"""The impure shell around the coalescer: clock, wake-ups, the device's threads, and outcomes.
 
-Everything here runs on the event loop; only Device computes elsewhere. A device takes as many batches at a time as it has
-slots: while they are taken, calls gather in the coalescer. One long batch at a time takes no slot: it has a thread of its own, and
-shares the device with the others, so that only further long ones wait for its end. On a CPU a batch that is cheaper than a hop to
-another thread is computed at once, on the loop.
+Everything here runs on the event loop; only Device computes elsewhere. A device takes as many batches at a time as it has slots:
+while all slots are taken, calls gather in the coalescer. One long batch at a time takes no slot: it has a thread of its own, and
+shares the device with the others, so that only further long batches wait for its end. On a CPU, a batch that costs less than a
+switch to another thread is computed at once, on the event loop.
 
-A device is lost when its thread says so or when a batch takes far longer than it may. The calls of that batch fail; a device
-that can be rebuilt goes on with what is queued, and otherwise everything queued fails and so does whatever comes later.
+A device is lost when its thread reports it or when a batch takes far longer than it may. The calls of that batch fail. A device that
+can be rebuilt continues with the queued calls; otherwise these fail, and so does every later call.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from lossd_server.queue.submission import Entry, Submission
 from lossd_server.queue.time_slices import TimeSlices, Work
 
 # A batch whose estimated time is below this stays on the event loop: two thread switches and the fight for the interpreter
-# lock cost about as much (tests/bench/).
+# lock cost about as much (see tests/bench/).
 INLINE_BELOW_SECONDS = 300e-6
 
-# A batch of this estimated time is long.
+# A batch with at least this estimated time is long.
 LONG_FROM_SECONDS = 20e-3
 
 _STUCK_TIMES_ESTIMATE = 20
@@ -51,7 +51,7 @@ class _Pending:
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """A batch on a thread of the device, and the timer that gives it up."""
+    """A batch on a thread of the device, and the timer that abandons it."""
 
     batch: list[_Pending]
     reason: str
@@ -72,7 +72,7 @@ class Dispatcher:
         stuck_batch_seconds: float = 60.0,
         on_device_lost: Callable[[bool], None] | None = None,
     ) -> None:
-        """A batch is given up after `stuck_batch_seconds` or 20 times its estimate, whichever is longer.
+        """A batch is abandoned after `stuck_batch_seconds` or 20 times its estimate, whichever is longer.
 
         `on_device_lost` is called on the event loop with whether the device was rebuilt; if not, this dispatcher computes nothing more.
         """
@@ -85,12 +85,12 @@ class Dispatcher:
         self._stuck_batch_seconds = stuck_batch_seconds
         self._on_device_lost = on_device_lost
         self._running: set[_Running] = set()
-        self._long: _Running | None = None  # of those
+        self._long: _Running | None = None  # the long batch among them
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
 
     def compute_now(self, call: Call, deadline: float | None) -> Outcome | None:
-        """The outcome of a call that the queue would hand straight to the device, and that to this thread; None: submit it."""
+        """Computes a call that would not wait and is cheap enough for this thread. Returns None if the call must be submitted."""
         if not self.computes_now:
             return None
         started_at = self._clock()
@@ -105,7 +105,7 @@ class Dispatcher:
         return Success(result, Execution(0.0, compute_seconds, call.count, self._device.name))
 
     def submit(self, submission: Submission, entries: Sequence[Entry]) -> None:
-        """Queues calls; each will be settled in the submission under its index, perhaps before this returns."""
+        """Queues calls. The submission gets the outcome of each under its index, perhaps before this returns."""
         now = self._clock()
         for entry in entries:
             index, call, deadline = entry.index, entry.call, entry.deadline
@@ -120,7 +120,7 @@ class Dispatcher:
         self._pump()
 
     def cancel(self, submission: Submission, index: int | None = None) -> None:
-        """Takes the submission's queued calls out, or that of an index; they are settled as Cancelled. Calls being computed run on."""
+        """Takes the submission's queued calls, or the one of `index`, out as Cancelled. Calls being computed are not stopped."""
         tickets = submission.tickets
         for ticket in list(tickets.values()) if index is None else [tickets.get(index)]:
             pending = None if ticket is None else ticket.item
@@ -128,22 +128,22 @@ class Dispatcher:
                 pending.submission.settle(pending.index, Cancelled("cancelled by the caller"))
 
     def abandon(self, error: Callable[[], CallError]) -> None:
-        """Takes everything queued out; each call is settled with an error of its own."""
+        """Takes every queued call out; each gets an error of its own."""
         while self._coalescer.queued_calls:
             for pending in self._coalescer.poll(-math.inf).batch:
                 pending.submission.settle(pending.index, error())
         self._pump()
 
     def now(self) -> float:
-        """The time that deadlines are compared with."""
+        """The current time on the clock of all deadlines."""
         return self._clock()
 
     @property
     def idle(self) -> bool:
-        """Whether a call that came now would be computed at once."""
+        """Whether a call that arrived now would be computed at once."""
         if self._lost or self._pumping or self._busy_slots:
             return False
-        # With a slot free, what is still queued are long calls that wait for another long one.
+        # If a slot is free, the queued calls are long ones that wait for another long one.
         return not self._coalescer.queued_calls or self._long is not None
 
     @property
@@ -172,7 +172,7 @@ class Dispatcher:
         try:
             ticket = self._coalescer.add(
                 pending,
-                # A long call merges with none: calls of its key would wait behind it.
+                # A long call shares no batch: calls of its key would wait for it.
                 key=call.key if call.cost_seconds < LONG_FROM_SECONDS else object(),
                 nbytes=call.nbytes + CALL_OVERHEAD_BYTES * call.count,
                 elements=call.elements,
@@ -187,7 +187,7 @@ class Dispatcher:
             pending.submission.tickets[pending.index] = ticket
 
     def _pump(self, reason: str = "idle") -> None:
-        """Starts what the device has room for, answers what has expired, and arranges for the next wake-up."""
+        """Starts as many batches as the device has room for, answers expired calls, and sets the timer for the next one."""
         if self._coalescer.queued_calls and not self._pumping and self._busy_slots < self._device.slots:
             self._pumping = True
             self.slices.start(self._start_batches(reason))
@@ -216,22 +216,22 @@ class Dispatcher:
             self._settle(batch, reason, self._device.run_inline(calls), started_at, self._clock())
             return
         loop = asyncio.get_running_loop()
-        patience = max(self._stuck_batch_seconds, _STUCK_TIMES_ESTIMATE * cost_seconds)
+        limit_seconds = max(self._stuck_batch_seconds, _STUCK_TIMES_ESTIMATE * cost_seconds)
         running = _Running(batch, reason, started_at)
         if cost_seconds >= LONG_FROM_SECONDS:
             self._long = running
-        running.overdue = loop.call_later(patience, self._finished, running, None, started_at)
+        running.overdue = loop.call_later(limit_seconds, self._finished, running, None, started_at)
         self._running.add(running)
 
         def done(results: Results | None) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
+            with suppress(RuntimeError):  # the event loop is closed: nobody waits
                 loop.call_soon_threadsafe(self._finished, running, results, self._clock())
 
         self._device.start(calls, done)
 
     def _finished(self, running: _Running, results: Results | None, ended_at: float) -> None:
         if running not in self._running:
-            return  # the device was given up before it came back
+            return  # the batch was abandoned before its results came
         if results is None:
             self._lose()
         else:
@@ -249,7 +249,7 @@ class Dispatcher:
             loss, requests = running.batch[0].call.spec, sum([pending.call.count for pending in running.batch])
             _log.critical("device_lost", device=self._device.name, calls=requests, loss=loss.name, rebuilt=rebuilt)
             for pending in running.batch:
-                # A request that was alone may be the cause, and must not be tried elsewhere; of several at most one is.
+                # A request that was alone may be the cause and must not be retried; of several, at most one is the cause.
                 pending.submission.settle(pending.index, DeviceLost(loss.rpc) if requests == 1 else _device_unavailable())
         if not rebuilt:
             self._lost = True
@@ -264,7 +264,7 @@ class Dispatcher:
             if isinstance(result, CallError):
                 pending.submission.settle(pending.index, result)
             else:
-                if pending.arrived_at != arrived_at:  # the calls of a message share one
+                if pending.arrived_at != arrived_at:  # the calls of a message share their arrival time
                     arrived_at = pending.arrived_at
                     execution = Execution(started_at - arrived_at, ended_at - started_at, requests, self._device.name)
                 pending.submission.settle(pending.index, Success(result, execution))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls of one message on their way through the queue, and what becomes of them."""
+"""The calls of one message while they are in the queue, and their outcomes."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Entry:
 class Submission:
     """The calls of one message, by index. Each is settled once.
 
-    `on_outcome` is told of each outcome. Without it the outcomes are kept, for whoever awaits `wait`.
+    `on_outcome` is called with each outcome. Without it, `outcomes` keeps them until `wait` returns.
     """
 
     def __init__(self, count: int, on_outcome: Callable[[int, Outcome], None] | None = None) -> None:
@@ -35,7 +35,7 @@ class Submission:
         self._on_outcome = on_outcome
 
     def settle(self, index: int, outcome: Outcome) -> None:
-        """The call's one outcome. Never raises, so that the outcomes of a batch's other calls are told too."""
+        """Sets a call's outcome. Never raises, so that the batch's other calls get their outcomes too."""
         self._remaining -= 1
         self.tickets.pop(index, None)
         if self._on_outcome is None:
@@ -43,13 +43,13 @@ class Submission:
         else:
             try:
                 self._on_outcome(index, outcome)
-            except Exception as error:  # noqa: BLE001 - whoever is told of its own outcome must not lose those of others
+            except Exception as error:  # noqa: BLE001 - the other calls must get their outcomes
                 unexpected("on_outcome", "", error)
         if not self._remaining and self._future is not None and not self._future.done():
             self._future.set_result(None)
 
     async def wait(self) -> None:
-        """Until every call has its outcome."""
+        """Returns once every call has its outcome."""
         if self._remaining:
             self._future = asyncio.get_running_loop().create_future()
             await self._future

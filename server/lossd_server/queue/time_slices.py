@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Long work on the event loop, done a slice at a time, so that nobody keeps the loop from everybody else.
+"""Long work on the event loop, done a slice at a time, so that no caller blocks the event loop for the others.
 
-Work is a generator that yields between steps of well under a slice each. In one turn of the event loop all work together gets
-one slice: steps are taken from the callers in turns, and of one caller from each of its works in turns. What is left goes on in
-the next turn. Work that starts while the slice lasts begins at once, so an idle server starts at once.
+Work is a generator that yields between steps, each well under a slice long. In one turn of the event loop all work together gets one
+slice: callers take turns, step by step, and so does the work of one caller. The rest continues in the next turn. Work that is started
+before the slice ends begins at once, so an idle server starts at once.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from lossd_server.log import unexpected
 
 SLICE_SECONDS: Final = 2e-3
 
-# What a work yields that must not go on until it is resumed; any other step yields None.
+# Work yields PARKED if it must not continue until it is resumed; any other step yields None.
 PARKED: Final = "parked"
 _ENDED: Final = "ended"
 
@@ -28,24 +28,24 @@ T = TypeVar("T")
 def _step(work: Work) -> str | None:
     try:
         return next(work, _ENDED)
-    except Exception as error:  # noqa: BLE001 - it must not be the end of others' work
+    except Exception as error:  # noqa: BLE001 - other work must go on
         unexpected("work", "", error)
         return _ENDED
 
 
 class TimeSlices:
-    """See the module. Belongs to one event loop."""
+    """See the module docstring. Belongs to one event loop."""
 
     def __init__(self, slice_seconds: float = SLICE_SECONDS, clock: Callable[[], float] = time.perf_counter) -> None:
         self._slice_seconds = slice_seconds
         self._clock = clock
-        self._works: OrderedDict[str, deque[Work]] = OrderedDict()  # by caller; none is empty
-        self._ends_at: float | None = None  # of this turn's slice; None: nothing has run in this turn
+        self._works: OrderedDict[str, deque[Work]] = OrderedDict()  # by caller; no deque is empty
+        self._ends_at: float | None = None  # of this turn's slice; None if nothing has run in this turn
 
     def start(self, work: Work, caller: str = "") -> None:
-        """Runs work of a caller: now, as far as this turn's slice goes, and then in later turns. Also goes on with parked work.
+        """Runs a caller's work: now, until this turn's slice ends, and then in later turns. Also continues parked work.
 
-        Work ends by itself or by its `close`. If it raises, which it must not, that is logged, and other work goes on.
+        Work ends by itself or by its `close`. Work must not raise; if it does, the exception is logged, and other work goes on.
         """
         now = self._clock()
         if self._ends_at is None:
@@ -59,7 +59,7 @@ class TimeSlices:
                 return
 
     async def finish(self, work: Generator[str | None, None, T], caller: str = "") -> T:
-        """What the work returns, or raises. It begins at once, and ends with the task that awaits it."""
+        """Runs work, and returns or raises what it does. The work ends if the task that awaits it is cancelled."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         result: list[T] = []
         errors: list[Exception] = []
@@ -67,7 +67,7 @@ class TimeSlices:
         def whole() -> Work:
             try:
                 result.append((yield from work))
-            except Exception as error:  # noqa: BLE001 - it is raised where the work is awaited
+            except Exception as error:  # noqa: BLE001 - raised to the task that awaits the work
                 errors.append(error)
             if not ended.done():
                 ended.set_result(None)
@@ -83,7 +83,7 @@ class TimeSlices:
         return result[0]
 
     def resume(self, work: Work, caller: str = "") -> None:
-        """Goes on with parked work in the next turn."""
+        """Continues parked work in the next turn."""
         if self._ends_at is None:
             self._begin_turn(self._clock())
         self._add(work, caller)

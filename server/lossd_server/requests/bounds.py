@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much a message becomes when it is parsed, found before it is: two bytes of it may ask for hundreds.
+"""Bounds the memory that parsing a message may take, before it is parsed: two bytes of a message can become hundreds.
 
-An empty message inside another is two bytes long, and takes 300 with the objects that are made of it; an empty piece of a
-packed field is as long, and takes 30; an integer of a packed list is one byte long, and takes 8. So a message of the size
-limit might take a hundred times its size, while the budget of bytes in flight counts on three, and seconds to read.
+An empty message inside another is two bytes long, and takes 300 with the objects made from it; an empty piece of a packed field is
+as long, and takes 30; an integer of a packed list is one byte long, and takes 8. So a message of the size limit might take a hundred
+times its size, while the budget of bytes in flight assumes three times, and seconds to read.
 
-Whether the message is valid is not decided here: parsing does that.
+Whether the message is valid is left to the parser.
 """
 
 from contextlib import suppress
@@ -18,30 +18,30 @@ from lossd_server.errors import ShapeMismatch, TooManyFields
 from lossd_server.losses.tensor import MAX_RANK, Encoded
 from lossd_server.requests import protobuf
 
-# Messages up to here are not looked at: what they become is small, and so are most messages.
+# Messages up to this size, as most are, are not checked: they stay small when parsed.
 ABOVE_BYTES: Final = 64 << 10
 
-# Messages within messages, pieces of packed fields, runs of single elements: an honest request has some dozens.
+# Messages within messages, pieces of packed fields, runs of single elements: a legitimate request has some dozens.
 MAX_FIELDS: Final = 1 << 14
 
-# Elements that are not packed, or that nobody knows. Every generated client packs them.
+# Elements that are not packed, or of unknown fields. Every generated client packs elements.
 MAX_SINGLE_ELEMENTS: Final = 1 << 18
 
-# Integers in packed lists: shapes and lengths. Parsed they take no more than the message, or than this many.
+# Integers in packed lists: shapes and lengths. At most as many as take the message's own size when parsed, or this many.
 MAX_INTEGERS: Final = 1 << 14
 
 _INTEGERS: Final = frozenset({FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64})
 
 
 def check(message: Encoded, descriptor: Descriptor) -> None:
-    """Raises TooManyFields or ShapeMismatch. `descriptor` is the one that the message will be parsed with."""
+    """Raises TooManyFields or ShapeMismatch. `descriptor` is that of the class that will parse the message."""
     if len(message) > ABOVE_BYTES:
         with suppress(protobuf.Malformed):
             _Count(message).add(descriptor, 0, len(message), "")
 
 
 def integers(message: Encoded, start: int, stop: int) -> int:
-    """How many varints are packed in message[start:stop]."""
+    """The number of varints packed in message[start:stop]."""
     return int(np.count_nonzero(np.frombuffer(message, np.uint8, stop - start, start) < 0x80)) if stop > start else 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Request message -> Arguments. The schema says what a request holds; only set fields are visited."""
+"""Request message -> Arguments. The schema defines what a request contains; only fields that are set are visited."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,15 +13,15 @@ from lossd_server.losses.spec import Argument, Arguments, Flag, Group, Integer, 
 from lossd_server.losses.tensor import Encoded, Unpacked, decode_tensor
 from lossd_server.requests import bounds, protobuf, skeleton
 
-# Of a list of messages in a request. Each costs far more to read than its two bytes to send.
+# The most messages of a list in a request. To read one costs far more than to send its two bytes.
 _MAX_GROUPS: Final = 128
 
-# Larger requests are not handed to the parser, which would copy them, but for what is left without their payloads.
+# Of larger requests the parser, which copies, gets only what remains without the payloads.
 IN_ONE_PIECE_ABOVE_BYTES: Final = 4 << 20
 
 
 def parse(message_name: str, payload: Encoded) -> Any:
-    """The twin of the message of lossd.v1 with this name. Raises MessageMalformed, TooManyFields or ShapeMismatch."""
+    """Parses a message of lossd.v1, given its name, to its twin. Raises MessageMalformed, TooManyFields or ShapeMismatch."""
     twin = twins.twin(message_name)
     bounds.check(payload, twin.DESCRIPTOR)
     try:
@@ -57,9 +57,8 @@ def read(spec: LossSpec, message: Encoded) -> Arguments:
 def decode(spec: LossSpec, message: Any, public: Callable[[], Any] | None = None) -> Arguments:
     """The arguments of a request, given as the twin of its message. Raises InvalidArgument, naming the field.
 
-    `public` parses the original bytes with the public class. It is called only for values that a twin cannot read: elements
-    that are not packed. Without it they come from the twin, which has forgotten how packed and
-    single elements of one field followed each other.
+    `public` parses the original bytes with the public class. It is called only for values that a twin cannot read: elements that
+    are not packed. Without it those elements come from the twin, which has lost the order of packed and single elements of a field.
     """
     try:
         return _read(spec.arguments, message, "")
@@ -79,7 +78,7 @@ def _malformed(message_name: str) -> MessageMalformed:
 def _read(
     known: Mapping[str, Argument], message: Any, prefix: str, *, public: bool = False, payloads: Mapping[str, Encoded] = {}
 ) -> Arguments:
-    """`payloads`: those that were left out of the message, by path."""
+    """`payloads` are the payloads that were left out of the message, by path."""
     arguments = Arguments()
     for field, value in message.ListFields():
         name = field.name
@@ -87,7 +86,7 @@ def _read(
         if type(argument) is Tensor:
             arguments[name] = decode_tensor(value, prefix + name, public=public, payload=payloads.get(prefix + name))
         elif type(argument) is Lengths:
-            arguments[name] = value  # not a tuple: it would take five times as much
+            arguments[name] = value  # not a tuple, which would take five times the memory
         elif type(argument) is Group:
             if argument.repeated:
                 if len(value) > _MAX_GROUPS:
@@ -99,7 +98,7 @@ def _read(
             else:
                 arguments[name] = _read(argument.arguments, value, f"{prefix}{name}.", public=public, payloads=payloads)
         else:
-            # 0.0 and -0.0 are equal, so that calls with either meet in a batch: they are the same here.
+            # 0.0 and -0.0 are equal, so calls with either may share a batch: -0.0 becomes 0.0.
             arguments[name] = value + 0.0 if type(value) is float else value
     arguments.given = frozenset(arguments)
     for name, argument in known.items():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of many calls, taken apart. Shared by ScoreBatch, ScoreStream and Evaluate.
+"""Splits messages of many calls. Shared by ScoreBatch, ScoreStream and Evaluate.
 
-Every LossCall stays bytes, so a call that is malformed is its own error and leaves the others whole.
+Every LossCall stays bytes, so a malformed call fails by itself and does not affect the others.
 """
 
 from collections.abc import Generator, Sequence
@@ -17,26 +17,26 @@ from lossd_server.errors import CallError, MessageMalformed, TooManyCalls, TooMa
 from lossd_server.losses.tensor import Encoded
 from lossd_server.requests import bounds, protobuf
 
-# The most calls of one message.
+# The maximum number of calls in one message.
 MAX_CALLS: Final = 1 << 14
 
-# Of the calls of a message, so many are being read, queued or computed at a time.
+# At most this many calls of a message are being read, queued or computed at a time.
 _CALLS_AT_A_TIME: Final = 512
 
-# More than a LossOutcome takes whose response has no values, its length included.
+# An upper bound of a LossOutcome whose response has no values, its length included.
 OUTCOME_BYTES: Final = 256
 
-# Larger messages are taken apart call by call: the parser would copy them whole at once.
+# Larger messages are split call by call: the parser would copy the whole message in one step.
 _PARSE_UP_TO_BYTES: Final = 256 << 10
 
 _CALLS_IN_A_STEP: Final = 256
 
-_CALLS, _CANCELLED_IDS = 1, 2  # of every message of many calls; of ScoreStreamRequest
+_CALLS, _CANCELLED_IDS = 1, 2  # field numbers: of every message of many calls; of ScoreStreamRequest
 
 
 @dataclass(slots=True)
 class Apart:
-    """A message of many calls. `around` has the fields that stand beside each call, by name; None for an optional one that is not set."""
+    """A message of many calls. `around` has, by name, the fields beside each call: a list with None where an optional field is unset."""
 
     calls: list[Encoded]
     around: dict[str, list[Any]]
@@ -44,7 +44,7 @@ class Apart:
 
 
 def split(message_name: str, message: Encoded, *around: str) -> Generator[None, None, Apart]:
-    """The calls of a message, each as bytes or a view of the message, and these fields that stand around each.
+    """The calls of a message, each as bytes or as a view of the message, and the fields named in `around` beside each call.
 
     Raises MessageMalformed, TooManyCalls or TooManyFields.
     """
@@ -66,7 +66,7 @@ def split(message_name: str, message: Encoded, *around: str) -> Generator[None, 
 
 
 def overhead_bytes(calls: int) -> int:
-    """What the calls of a message take besides the message, from its arrival to its answer."""
+    """The bytes that the calls of a message count besides the message itself, from its arrival to its answer."""
     return CALL_OVERHEAD_BYTES * min(calls, _CALLS_AT_A_TIME) + OUTCOME_BYTES * calls
 
 
@@ -112,7 +112,7 @@ def _split(record: Any, message: Encoded, apart: Apart) -> Generator[None, None,
                     apart.calls.append(content)
                 else:
                     _add(apart, *_envelope(envelope, content))
-            elif found.kind in protobuf.GROUPS:  # of no message of ours; what protobuf makes of them is not known here
+            elif found.kind in protobuf.GROUPS:  # none of our messages has groups, and how protobuf would read them is unknown here
                 raise protobuf.Malformed
             elif found.number == _CANCELLED_IDS and "cancelled_ids" in record.DESCRIPTOR.fields_by_name:
                 cancelled += bounds.integers(message, found.start, found.stop) if found.kind == protobuf.LENGTH else found.elements
@@ -130,7 +130,7 @@ def _split(record: Any, message: Encoded, apart: Apart) -> Generator[None, None,
 
 
 def _envelope(envelope: Any, view: memoryview) -> tuple[Any, Encoded]:
-    """What stands around a call, and the call itself. A large one is not parsed, and not copied."""
+    """The fields beside a call, and the call itself. A large call is neither parsed nor copied."""
     if len(view) <= _PARSE_UP_TO_BYTES:
         parsed = _parse(envelope, view)
         return parsed, parsed.call

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one walker of protobuf's wire format (https://protobuf.dev/programming-guides/encoding), for what the parser cannot do.
+"""Reads the fields of protobuf's wire format (https://protobuf.dev/programming-guides/encoding) without parsing their contents.
 
-The parser copies: a request of 64 MB takes it 140 ms, during which the event loop serves nobody. The walker passes over payloads
-without looking at them.
+The parser copies: a request of 64 MB takes it 140 ms, during which the event loop is blocked. This module skips over payloads
+without reading them. All other modules read the wire format through it.
 """
 
 from collections.abc import Iterator
@@ -25,23 +25,22 @@ _MAX_VARINT_BYTES: Final = 10
 _MAX_TAG: Final = 2**32 - 1
 _MAX_TAG_BYTES: Final = 5
 
-# Elements of an unpacked field that are passed over together. Longer runs would be compared again and again in a message that is
-# made of shorter ones.
+# Elements of an unpacked field that are compared at once. With longer runs, a message of many short runs would have the same bytes
+# compared again and again.
 _RUN: Final = 4096
-
 
 # Numbers below 128 as protobuf writes them.
 SMALL_VARINTS: Final = [bytes([number]) for number in range(128)]
 
 
-class Malformed(Exception):  # noqa: N818 - a signal: whoever reads the message says what is wrong
-    """The bytes are no message."""
+class Malformed(Exception):  # noqa: N818 - a signal: the reader of the message raises the error that says what is wrong
+    """The bytes are not a message."""
 
 
 class Field(NamedTuple):
     """A field of a message: message[begin:stop] with its tag, message[start:stop] without.
 
-    Equal numbers and kinds of equal width that follow each other come as one field of `elements`, if not length-delimited.
+    Consecutive fields of equal number, kind and width, unless length-delimited, are one Field with their number in `elements`.
     """
 
     number: int
@@ -53,7 +52,7 @@ class Field(NamedTuple):
 
 
 def fields(message: Encoded, position: int, end: int) -> Iterator[Field]:
-    """The fields at the top of message[position:end]; those of a group as if they were beside it. Raises Malformed."""
+    """The fields at the top of message[position:end]; fields of a group count as top-level. Raises Malformed."""
     while position < end:
         begin = position
         tag, position = varint(message, position, end)
@@ -80,7 +79,7 @@ def fields(message: Encoded, position: int, end: int) -> Iterator[Field]:
 
 
 def varint(message: Encoded, position: int, end: int) -> tuple[int, int]:
-    """The number at a position, and the position behind it. Raises Malformed."""
+    """The number at a position, and the position after it. Raises Malformed."""
     if position < end and message[position] < 0x80:
         return message[position], position + 1
     value = 0
@@ -108,13 +107,13 @@ def encoded_varint(number: int) -> bytes:
 
 
 def _run(message: Encoded, begin: int, stop: int, end: int) -> int:
-    """How many elements follow message[begin:stop] that have its tag and its width."""
+    """The number of elements after message[begin:stop] that have its tag and its width."""
     tag, width = message[begin], stop - begin
     if tag >= 0x80:
         return 0
     count = min(_RUN, (end - stop) // width)
     elements = np.frombuffer(message, np.uint8, count * width, stop).reshape(count, width)
     same = elements[:, 0] == tag
-    if tag & 7 == VARINT:  # the last byte of each, and no other, has no continuation bit
+    if tag & 7 == VARINT:  # only the last byte of each lacks the continuation bit
         same &= (elements[:, 1:-1] >= 0x80).all(1) & (elements[:, -1] < 0x80)
     return count if same.all() else int(same.argmin())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoded requests -> validated calls: parse, decode and validate, or recognise the template of an earlier request."""
+"""Encoded requests -> validated calls: parse, decode and validate, or match the template of an earlier request."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +19,7 @@ from lossd_server.requests import bounds, decode, protobuf
 from lossd_server.requests.templates import Templates
 from lossd_server.requests.validate import RequestLimits, validate
 
-# A request of a LossCall by the member that holds it.
+# The losses by the member of LossCall that holds their request.
 _SPECS: Final = {
     field.name: LOSSES[field.message_type.name.removesuffix("Request")]
     for field in evaluation_service_pb2.LossCall.DESCRIPTOR.fields
@@ -28,7 +28,7 @@ _SPECS: Final = {
 _LOSS_CALL: Final = twins.twin("LossCall").DESCRIPTOR
 _REQUESTS: Final = {spec.rpc: twins.twin(f"{spec.rpc}Request").DESCRIPTOR for spec in LOSSES.values()}
 
-# Calls of one message that are read as one: enough to leave little to each, few enough not to keep others waiting for long.
+# Calls of one message that are read as one: enough that each costs little, few enough that others do not wait long.
 _MAX_TOGETHER: Final = 256
 _MAX_TOGETHER_BYTES: Final = 1 << 20
 
@@ -51,7 +51,7 @@ class Reader:
         return call
 
     def read_call(self, message: Encoded, caller: str = "") -> Call:
-        """The call of an encoded LossCall. Raises CallError, as the unary method would, and nothing else."""
+        """The call of an encoded LossCall. Raises CallError, as the unary method would, and no other exception."""
         template = self._templates.find(None, message)
         call = None if template is None else template.call(message)
         if call is None:
@@ -61,7 +61,7 @@ class Reader:
                 arguments, call = self._validate(spec, request)
             except CallError:
                 raise
-            except Exception as error:  # noqa: BLE001 - it must not be the end of the calls beside it
+            except Exception as error:  # noqa: BLE001 - the other calls of the message must go on
                 raise unexpected(spec.rpc, caller, error) from None
             if template is None:
                 self._templates.learn(None, _LOSS_CALL, f"{member}.", message, arguments, call)
@@ -70,9 +70,9 @@ class Reader:
     def read_together(
         self, messages: Sequence[Encoded], indices: Sequence[int], spec: LossSpec | None = None
     ) -> Iterator[tuple[list[int], Call]]:
-        """Those of the encoded LossCalls, or requests of a loss, that can be read as one, in one call each time, with their indices.
+        """Reads LossCalls, or requests of `spec`, that differ only in their values as one call; yields their indices and that call.
 
-        A message that is not among them has to be read by itself, if only to find out what is wrong with it.
+        A message that no call includes must be read by itself, if only to find out what is wrong with it.
         """
         kind = None if spec is None else spec.rpc
         by_length: dict[int, list[int]] = {}
@@ -102,7 +102,7 @@ class Reader:
 
 
 def _request_of(message: Encoded) -> tuple[str, Encoded]:
-    """The member of an encoded LossCall that is set, and its request, encoded. Raises CallError."""
+    """The member that is set in an encoded LossCall, and the encoded request in it. Raises CallError."""
     if len(message) > bounds.ABOVE_BYTES:
         with suppress(protobuf.Malformed, ValueError):
             (found,) = protobuf.fields(message, 0, len(message))
@@ -118,13 +118,13 @@ def _request_of(message: Encoded) -> tuple[str, Encoded]:
     member_name = envelope.WhichOneof("request")
     if member_name is None:
         raise TensorMissing("request", "is required: the request of one of the losses that this server has")
-    if envelope.ByteSize() < len(message) and _count_requests(message) > 1:  # protobuf has forgotten all but the last
+    if envelope.ByteSize() < len(message) and _count_requests(message) > 1:  # protobuf kept only the last
         raise MessageMalformed("request", "is set more than once; a call holds one request")
     return member_name, getattr(envelope, member_name)
 
 
 def _count_requests(message: Encoded) -> int:
-    """How many requests an encoded LossCall holds, counted up to two."""
+    """The number of requests in an encoded LossCall, at most two."""
     count = 0
     for found in protobuf.fields(message, 0, len(message)):
         count += found.kind == protobuf.LENGTH and found.number in _LOSS_CALL.fields_by_number

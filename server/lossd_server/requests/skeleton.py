@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the tensors' payloads lie in an encoded request, so that a request like an earlier one needs no parsing.
+"""Finds the positions of the tensors' payloads in an encoded request, so that a request like an earlier one needs no parsing.
 
-An encoded request is a skeleton (tags, lengths, shapes, options) with payloads in between. Protobuf reads the structure from
-the skeleton alone: a message of the same length whose bytes outside the payloads are the same has the same fields, shapes and
-options, and its payloads lie at the same places.
+An encoded request is a skeleton (tags, lengths, shapes, options) with payloads in between. Protobuf reads the structure from the
+skeleton alone: a message of the same length, with the same bytes outside the payloads, has the same fields, shapes and options, and
+its payloads at the same positions.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from lossd_server.losses.tensor import Encoded
 from lossd_server.requests import protobuf
 
-# Skeletons are tags and shapes: tens of bytes. A longer one is a message that is not worth remembering.
+# Skeletons are tags and shapes: tens of bytes. Messages with longer ones are not worth remembering.
 _MAX_SKELETON_BYTES = 4096
 
 
@@ -30,7 +30,7 @@ class Skeleton(NamedTuple):
     fixed: tuple[tuple[slice, bytes], ...]
 
     def matches(self, message: Encoded) -> bool:
-        """Whether the message, whose length must be `length`, differs in payloads only."""
+        """Whether the message, which must have this length, has these bytes outside its payloads."""
         for where, content in self.fixed:  # noqa: SIM110 - half the time of all()
             if message[where] != content:
                 return False
@@ -40,9 +40,9 @@ class Skeleton(NamedTuple):
 def payload_spans(descriptor: Any, message: Encoded) -> dict[str, Span] | None:
     """The payloads of the tensors in an encoded message, by path, as "input" or "tail[0].output".
 
-    `descriptor` is that of the message's twin, which must have parsed it. None when the structure does not follow from the
-    skeleton: payloads that come in several chunks, unpacked or as bool (whose bytes can be invalid), and fields that occur
-    twice, which protobuf merges.
+    `descriptor` is that of the message's twin, which must have parsed it. Returns None if the structure does not follow from the
+    skeleton: for payloads in several chunks, unpacked or of bools (whose bytes can be invalid), and for fields that occur twice,
+    which protobuf merges.
     """
     spans: dict[str, Span] = {}
     try:
@@ -56,7 +56,7 @@ def payload_spans(descriptor: Any, message: Encoded) -> dict[str, Span] | None:
 
 
 def skeleton_of(message: Encoded, free: list[Span]) -> Skeleton | None:
-    """What the messages have in common that differ from this one in the free payloads only. None when too much is left."""
+    """The bytes of the message outside the `free` payloads. None if they are too many to remember."""
     skeleton, position = [], 0
     for start, end in [*sorted(free), Span(len(message), len(message))]:
         skeleton.append((slice(position, start), bytes(message[position:start])))
@@ -67,9 +67,9 @@ def skeleton_of(message: Encoded, free: list[Span]) -> Skeleton | None:
 
 
 def without_payloads(descriptor: Any, message: Encoded) -> tuple[bytes, dict[str, Span]] | None:
-    """A large message with its payloads left out, and where they lie: what has to be parsed is then small.
+    """A message without its payloads, and the payloads' positions: only the small remainder of a large message is then parsed.
 
-    `descriptor` is that of the message's twin. None where a payload does not come in one piece. Raises protobuf.Malformed.
+    `descriptor` is that of the message's twin. Returns None if a payload is not in one piece. Raises protobuf.Malformed.
     """
     payloads: dict[str, Span] = {}
     try:
@@ -116,9 +116,9 @@ def _without_payloads(descriptor: Any, message: Encoded, position: int, end: int
 def _known_fields(
     descriptor: Any, message: Encoded, position: int, end: int, path: str, others: list[bytes] | None = None
 ) -> Iterator[tuple[Any, str, protobuf.Field]]:
-    """The payloads, and the messages in which payloads may lie, with their paths: those of messages with a dot at their end.
+    """The payloads, and the messages that may contain payloads, with their paths; the path of a message ends with a dot.
 
-    The bytes of all other fields go to `others`. Raises _Irregular for groups, for elements that are not packed, and for messages
+    Appends the bytes of all other fields to `others`. Raises _Irregular for groups, for elements that are not packed, and for messages
     that protobuf would merge.
     """
     seen: dict[int, int] = {}

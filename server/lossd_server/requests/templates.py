@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What requests of equal structure have in common, remembered: their calls are made from payloads alone.
+"""Remembers the common part of requests of equal structure, whose calls are then made from their payloads alone.
 
-Services send the same shapes again and again. A request whose bytes outside the payloads are those of an earlier one (see
-skeleton.py) has the same fields, shapes, options and shared tensors, so everything that was parsed, checked and worked out for
-that one holds for it too. Only the values are looked at anew.
+Services send the same shapes again and again. A request that has the bytes of an earlier one outside its payloads (see skeleton.py)
+has the same fields, shapes, options and shared tensors, so everything that was parsed, checked and computed for the earlier request
+holds for it too. Only the values are checked anew.
 """
 
 from collections.abc import Hashable, Sequence
@@ -18,7 +18,7 @@ from lossd_server.losses.spec import Arguments, Arrangement, Coalescing
 from lossd_server.losses.tensor import Array, DType, Encoded, slices
 from lossd_server.requests.skeleton import Skeleton, payload_spans, skeleton_of
 
-# Payloads of longer messages are not copied, but looked at where they are.
+# Payloads of longer messages are not copied but are views of the message.
 _COPY_BELOW_BYTES = 16 << 10
 
 _MAX_TEMPLATES = 2048
@@ -48,16 +48,19 @@ class Template:
 
     @property
     def unreduced(self) -> bool:
-        """Whether its requests are for values, of which each has an own answer."""
+        """Whether its requests ask for unreduced values, so that each needs an answer of its own."""
         return self._call.reduction == NONE
 
     def call(self, message: Encoded) -> Call | None:
-        """The call of a message that matches the skeleton. None where its values are wrong."""
+        """The call of a message that matches the skeleton. None if its values are invalid."""
         source = message if len(message) < _COPY_BELOW_BYTES else memoryview(message)
         return self._make(slices(self._columns, source), 1)
 
     def calls(self, messages: Sequence[Encoded]) -> tuple[list[bool], Call | None]:
-        """Which of several messages, all of the skeleton's length, match it, and those as one call. None where a value is wrong."""
+        """Which of several messages, all of the skeleton's length, match it, and one call of those.
+
+        The call is None if a value is invalid or no message matches.
+        """
         whole = np.frombuffer(b"".join(messages), np.uint8).reshape(len(messages), self.skeleton.length)
         matching = np.ones(len(messages), bool)
         for where, fixed in self.skeleton.fixed:
@@ -96,32 +99,32 @@ class Template:
                 arguments.update(columns)
                 try:
                     self._check_values(arguments, arrangement, count)
-                except Exception:  # noqa: BLE001 - whoever reads the request anew finds out
+                except Exception:  # noqa: BLE001 - the request is then read anew, which raises the error
                     return None
         nbytes, elements, cost_seconds = call.nbytes * count, call.elements * count, call.cost_seconds * count
         return Call(call.spec, call.key, arrangement, call.params, call.reduction, call.double, nbytes, elements, cost_seconds, count)
 
 
 class Templates:
-    """The structures of late, by a kind of message and its length. A structure is learned the second time that it is seen."""
+    """Recent templates, by kind and length of message. A template is made the second time that a length is seen."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Hashable, int], list[Template]] = {}
         self._seen: dict[tuple[Hashable, int], None] = {}
 
     def find(self, kind: Hashable, message: Encoded) -> Template | None:
-        """The structure that the message matches."""
+        """The template that the message matches, if any."""
         for template in self._known.get((kind, len(message)), ()):
             if template.skeleton.matches(message):
                 return template
         return None
 
     def of_length(self, kind: Hashable, length: int) -> Sequence[Template]:
-        """The structures that messages of this length may match."""
+        """The templates that messages of this length may match."""
         return self._known.get((kind, length), ())
 
     def learn(self, kind: Hashable, descriptor: Any, prefix: str, message: Encoded, arguments: Arguments, call: Call) -> None:
-        """Remembers what the message, which no structure matches, became. Its arguments lie in it under the path `prefix`."""
+        """Remembers the call of a message that no template matches. `prefix` is the path of its arguments in the message."""
         key = (kind, len(message))
         if key not in self._known and key not in self._seen:
             _put(self._seen, key, None)
@@ -139,7 +142,7 @@ def _put(known: dict[Any, Any], key: Hashable, value: Any) -> None:
 
 
 def _template(descriptor: Any, prefix: str, message: Encoded, arguments: Arguments, call: Call) -> Template | None:
-    """None where the request cannot stand for others."""
+    """The template of a request. None if its call does not follow from its skeleton and payloads."""
     spec, arrangement = call.spec, call.arrangement
     if not spec.columns_by_shape or spec.coalescing is Coalescing.ALONE or not call.values_count:
         return None
@@ -147,7 +150,7 @@ def _template(descriptor: Any, prefix: str, message: Encoded, arguments: Argumen
     columns, free = [], []
     for name, column in arrangement.columns.items():
         span = None if spans is None else spans.get(prefix + name)
-        # A column that is not the argument's payload itself was made of it: broadcast, say.
+        # A column that is not the argument's own payload was made from it, for example by broadcasting.
         if span is None or name not in arguments or arguments[name].payload is not column.payload:
             return None
         columns.append(_Column(name, column.dtype, column.shape, slice(*span)))

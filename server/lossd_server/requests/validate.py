@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that can be wrong with one request, decided alone, on the host, before it may join a batch.
+"""Checks one request by itself, on the host, before it may join a batch.
 
-What comes out is a Call that its kernel can compute without harm, whatever it is batched with.
+The result is a Call that its kernel can compute safely, whatever it is batched with.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from lossd_server.losses.tensor import FLOAT64, Array
 _FLOAT32_MAX = 3.4028234663852886e38
 _DIGEST_ABOVE = 64  # bytes; shorter per-class tensors are their own digest
 
-# Calls with larger per-class tensors share no batch, which has room for a few only. To read such a tensor once more costs more.
+# Calls with larger per-class tensors share no batch: it would have room for a few only, so a digest costs more than sharing saves.
 _DIGEST_UP_TO_BYTES = 2 << 20
 
 
@@ -45,7 +45,7 @@ class RequestLimits:
 
 
 def validate(spec: LossSpec, arguments: Arguments, limits: RequestLimits) -> Call:
-    """The call that these arguments ask for. Raises the CallError that says what is wrong with them."""
+    """The call that these arguments describe. Raises the CallError that says what is wrong with them."""
     _check_presence(spec, arguments)
     double = arguments.get("precision", 0) == options_pb2.PRECISION_FLOAT64
     if not double and arguments.get("precision", 0) != options_pb2.PRECISION_UNSPECIFIED:
@@ -81,7 +81,7 @@ def validate(spec: LossSpec, arguments: Arguments, limits: RequestLimits) -> Cal
 
 
 def workspace_bytes(spec: LossSpec, arguments: Arguments, arrangement: Arrangement, reduction: int, *, double: bool) -> int:
-    """What one call holds at most besides its message and what that was parsed to, from its reading to its answer.
+    """The most bytes that one call holds besides its message and its parsed arguments, from its reading to its answer.
 
     tests/compute/test_peak_memory.py measures it for every loss.
     """
@@ -97,7 +97,7 @@ def workspace_bytes(spec: LossSpec, arguments: Arguments, arrangement: Arrangeme
             held += array.size * (8 if array.dtype.kind == "i" else itemsize)
     held += 8 * values  # summed in float64
     if reduction == NONE:
-        held += (2 * itemsize + 1) * values  # which of them are NaN; as bytes; and these in the answer
+        held += (2 * itemsize + 1) * values  # which values are NaN; the values as bytes; and those bytes in the answer
     return int(held)
 
 
@@ -143,7 +143,9 @@ def _check_params(known: Mapping[str, Argument], arguments: Arguments, prefix: s
             if not argument.admits(arguments[name]):  # type: ignore[union-attr]
                 raise HyperparameterOutOfRange(prefix + name, f"is {arguments[name]}; it must be {argument.describe()}")  # type: ignore[union-attr]
             if largest < abs(arguments[name]) < math.inf:
-                raise HyperparameterOutOfRange(prefix + name, f"is {arguments[name]}; float32, which is computed in, ends at {largest:.3g}")
+                raise HyperparameterOutOfRange(
+                    prefix + name, f"is {arguments[name]}; the compute dtype is float32, whose largest number is {largest:.3g}"
+                )
         elif kind is Integer:
             params[name] = arguments[name]
             choices = argument.choices  # type: ignore[union-attr]
@@ -197,7 +199,7 @@ def _key(spec: LossSpec, arrangement: Arrangement, params: dict[str, Any], doubl
         return object()
     columns = [(name, array.dtype.name, array.shape[1:]) for name, array in arrangement.columns.items()]
     constants = [(name, array.dtype.name, array.shape, _digest(array.payload)) for name, array in shared.items()]
-    # As text: the hashes of numbers are known, so that thousands of keys with one hash could be sent; those of text are secret.
+    # As text: hashes of numbers are predictable, so a client could send thousands of keys with one hash; hashes of text are secret.
     return repr((spec.rpc, double, columns, tuple(params.values()), constants, arrangement.affinity))
 
 

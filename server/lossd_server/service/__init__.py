@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes in, bytes out: what each RPC does, knowing neither gRPC nor HTTP.
+"""What each RPC does, from bytes to bytes, independent of gRPC and HTTP.
 
 scoring.py reads, computes or queues, and answers, for all RPCs; the other modules are the RPCs that carry many calls.
 May import requests, queue, compute and losses.

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluate: the statistics of named series over a stream of mini-batches.
 
-Of a mini-batch only its statistics stay, and they are added without rounding. So the result depends on neither the order in
-which mini-batches were computed nor on other series, by a single bit, and memory is bounded by the number of series.
+Only the statistics of a mini-batch are kept, and they are added without rounding. So neither the order in which mini-batches were
+computed nor other series change a single bit of the result, and memory is bounded by the number of series.
 
-What a busy server would refuse of a unary call waits here instead: a stream has a state to lose, and flow control.
+A busy server refuses a unary call; a mini-batch waits instead, because an evaluation has a state to lose, and flow control.
 """
 
 import asyncio
@@ -39,14 +39,14 @@ MAX_NAME_BYTES: Final = 256
 # More than the state of a series takes: three exact sums of some 300 bytes, and the objects around them.
 _SERIES_BYTES: Final = 2048
 
-# When a call that found the queue full is submitted again.
+# The delay before a call that found the queue full is submitted again.
 _RETRY_SECONDS: Final = 0.1
 
 _EvaluateResponse: Final = twins.twin("EvaluateResponse")
 
 
 class Series:
-    """A series: the RPC and the reduction of its calls, and the totals of everything that was added."""
+    """A series: the RPC and the reduction of its calls, and the totals of their statistics."""
 
     __slots__ = ("loss", "reduction", "totals")
 
@@ -68,7 +68,7 @@ class Evaluation(MessageStream):
         deadline: float | None,
         caller: str,
     ) -> None:
-        """`under_way`: the messages of all evaluations that have room and are not completed."""
+        """`under_way`: the messages, of all evaluations, that hold their memory and are not completed."""
         super().__init__(service, dispatcher, deadline=deadline, caller=caller)
         self._under_way = under_way
         self._series: dict[str, Series] = {}
@@ -115,11 +115,11 @@ class Evaluation(MessageStream):
             self._let_go(calls)
 
     async def _make_room(self, hold: Hold, nbytes: int) -> None:
-        """All the room that a message needs, in one step.
+        """Takes all the memory that a message needs, in one step.
 
-        A message waits while others are under way, of which the budget then is full. When none is, nothing that waits here would
-        ever make room: one message goes ahead, so that all complete, one by one if need be. None does while the caller has not taken
-        the answers of those that went ahead before.
+        A message that does not fit waits while others are under way, because those will free memory. If none is under way, the
+        messages that wait would never free any: one of them goes ahead, so that all complete, one by one if necessary. None goes
+        ahead while its caller has not taken the answers of messages that went ahead before.
         """
         while True:
             try:
@@ -224,7 +224,7 @@ class _Calls(StreamRequests):
         super().close()
 
     def _queue_again(self, indices: Sequence[int], entry: Entry) -> None:
-        """What a busy server would refuse of a unary call waits."""
+        """Submits a call again later, because the queue was full."""
         self._again.append(entry)
         self.queued_count += len(indices)
         self._as_one[entry.index] = indices
@@ -238,7 +238,7 @@ class _Calls(StreamRequests):
 
 
 def _located(error: CallError, message: int, call: int) -> CallError:
-    """The error of a call, saying which one: the field begins with "calls[i]", and `message_index` counts the messages from 0."""
+    """The error of a call with its position: the field begins with "calls[i]", and `message_index` counts the messages from 0."""
     located = error.within(f"calls[{call}]") if isinstance(error, InvalidArgument) else bare(error)
     located.metadata["message_index"] = str(message)
     return located

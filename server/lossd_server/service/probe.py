@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether this server should get traffic, found out by using it: a known loss goes through the queue and the device's thread.
+"""Whether this server should get traffic: a probe sends a known loss through the queue and the device's thread.
 
 Names in grpc.health.v1:
 
-- "" , "readiness" and every service: a known loss was computed right, not long ago, and the server is not draining.
-- "liveness": the device can be used or rebuilt. NOT_SERVING means that the process must go (it exits by itself, too); an event
-  loop that hangs does not answer at all, which a probe takes the same way.
+- "", "readiness" and every service: the last probe computed the known loss correctly, and the server is not draining.
+- "liveness": the device can be used or rebuilt. NOT_SERVING means that the process must be replaced; it also exits by itself. An event
+  loop that hangs does not answer at all, which counts as failed too.
 """
 
 import asyncio
@@ -46,11 +46,11 @@ class Probe:
         message.class_indices.shape.append(2)
         message.class_indices.int64_values.values.append(bytes(8 * 2))
         call = validate(spec, decode(spec, message), RequestLimits())
-        # Never computed on the event loop, where a small call would be, and never together with a caller's.
+        # Large enough to leave the event loop, and never in a batch with callers' calls.
         self._call = dataclasses.replace(call, key=object(), cost_seconds=INLINE_BELOW_SECONDS)
 
     async def __call__(self, timeout_seconds: float) -> bool:
-        """Whether the loss came out right. A queue that is full says nothing about the device: then what held before holds."""
+        """Whether the loss was computed correctly. Raises QueueFull, which says nothing about the device."""
         submission = Submission(1)
         self._dispatcher.submit(submission, [Entry(0, self._call, self._clock() + timeout_seconds, _CALLER)])
         await submission.wait()
@@ -64,7 +64,7 @@ class Probe:
 
 
 class Health:
-    """Keeps the statuses up to date. `publish` is (name, serving)."""
+    """Keeps the health statuses up to date. `publish` takes a name and whether it is serving."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Health:
         self.ready = False
 
     async def start(self) -> None:
-        """Returns after the first probe; further ones follow until `stop`."""
+        """Returns after the first probe; further probes follow until `stop`."""
         await self._publish(LIVENESS, True)
         await self._check()
         self._task = asyncio.create_task(self._run())
@@ -98,13 +98,13 @@ class Health:
         return self.ready and not self._draining
 
     def device_lost(self, rebuilt: bool) -> None:
-        """Not ready until a probe, which is due now, comes out right; not alive any more where the device was not rebuilt."""
+        """Not ready until the next probe, which is due now, succeeds. If the device was not rebuilt, no longer alive."""
         self.ready = False
         self._alive = rebuilt
         self._due.set()
 
     async def drain(self) -> None:
-        """Not ready, for good. Alive."""
+        """Reports NOT_SERVING for readiness from now on. Liveness stays."""
         self._draining = True
         await self._tell()
 
@@ -124,7 +124,7 @@ class Health:
             except TimeoutError:
                 pass
             self._due.clear()
-            await self._tell()  # a lost device shows at once, not after the probe
+            await self._tell()  # reports a lost device at once, not after the probe
             await self._check()
 
     async def _check(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that are scored together: unary RPCs of one loss that arrived in one turn of the loop, or the calls of one message."""
+"""Requests that are scored together: unary RPCs of one loss that arrived in one turn of the event loop, or the calls of one message."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,10 +22,10 @@ def cancelled() -> Cancelled:
 
 
 class Requests:
-    """Requests by their index. A subclass says on what terms they are scored, and takes their outcomes.
+    """Requests by their index. A subclass defines their deadlines and callers, and receives their outcomes.
 
-    `messages` are encoded requests of the loss `spec`, or encoded LossCalls when it is None. An entry is let go when it is read.
-    `queue_as_one` says whether requests that differ only in their values may wait in the queue as one call; then none can be
+    `messages` are encoded requests of the loss `spec`, or encoded LossCalls if `spec` is None. An entry is released when it is read.
+    `queue_as_one` says whether requests that differ only in their values may wait in the queue as one call; then no request can be
     cancelled by itself, and all have the deadline `deadline`.
     """
 
@@ -38,32 +38,32 @@ class Requests:
         self.spec = spec
         self.messages = messages
         self.caller = caller
-        self.indices: Sequence[int] = range(len(messages))  # of those to score
+        self.indices: Sequence[int] = range(len(messages))  # of the requests to score
         self.queued_count = 0
         self._resume: Callable[[], None] | None = None
         self._resume_at = 0
         self._submission: Submission | None = None
-        self._as_one: dict[int, Sequence[int]] = {}  # the indices of requests that are queued as one, by the first
+        self._as_one: dict[int, Sequence[int]] = {}  # the indices of requests that are queued as one, by the first index
 
     # For subclasses to define.
 
     def answer(self, indices: Sequence[int], outcome: Outcome) -> None:
-        """Takes the outcome of a request, or of several that were computed as one. Called once for each index."""
+        """Receives the outcome of a request, or of several that were computed as one. Called once for each index."""
         raise NotImplementedError
 
     def timely(self, indices: Sequence[int], now: float) -> Sequence[int]:
-        """Those of the requests that somebody waits for still, and whose deadline has not passed."""
+        """The requests among these that a caller still waits for, and whose deadline has not passed."""
         return () if self.deadline is not None and self.deadline <= now else indices
 
     def terms(self, index: int) -> tuple[float | None, str]:
-        """The request's deadline, on the dispatcher's clock, and its caller. Raises CallError when nobody waits for it any more."""
+        """The request's deadline, on the dispatcher's clock, and its caller. Raises CallError if nobody waits for it any more."""
         return self.deadline, self.caller
 
     def accept(self, indices: Sequence[int], call: Call) -> None:
-        """Sees the call that requests came to before it is computed. Raises CallError if it is refused."""
+        """Checks the call that was read from these requests, before it is computed. Raises CallError if it is refused."""
 
     def make_room(self, index: int, nbytes: int) -> None:
-        """Takes room for unreduced values. Raises CallError when there is none."""
+        """Reserves memory for unreduced values. Raises CallError if there is not enough."""
         raise NotImplementedError
 
     def submit(self, entries: list[Entry]) -> None:
@@ -76,21 +76,21 @@ class Requests:
     # For the service.
 
     def resume_at(self, queued_count: int, resume: Callable[[], None]) -> None:
-        """Has `resume` called, once, when no more requests than that are queued or being computed."""
+        """Calls `resume` once, as soon as at most `queued_count` requests are queued or being computed."""
         self._resume_at, self._resume = queued_count, resume
 
     def queue(self, indices: Sequence[int], call: Call) -> None:
-        """Queues a call that stands for these requests."""
+        """Queues one call that stands for these requests."""
         self._as_one[indices[0]] = indices
         self.submit([Entry(indices[0], call, self.deadline, self.caller)])
 
     def cancel(self, index: int | None = None) -> None:
-        """Takes a request, or all, out of the queue. It is answered as Cancelled, unless it is being computed."""
+        """Takes one request, or all, out of the queue. Each is answered as Cancelled, unless it is being computed."""
         if self._submission is not None:
             self._dispatcher.cancel(self._submission, index)
 
     def close(self) -> None:
-        """Nobody waits for any of them any more."""
+        """Ends the work and cancels all requests: nobody waits for them any more."""
         self._resume = None
         self.work.close()
         self.cancel()
@@ -107,18 +107,18 @@ class Requests:
 
 
 class Request(Protocol):
-    """A unary RPC on its way."""
+    """A unary RPC that is not completed."""
 
     spec: LossSpec
     message: Encoded
     deadline: float | None  # on the dispatcher's clock
     caller: str
     hold: Hold | None
-    cancel: Callable[[], object] | None  # takes the request out of the queue, once it is there
-    code: str  # of its status, once it was answered or nobody waits for it any more
+    cancel: Callable[[], object] | None  # takes the request out of the queue; None if it is not queued
+    code: str  # of its status; empty until it is answered or nobody waits for it
 
     def answer(self, outcome: bytes | CallError) -> None:
-        """Takes the LossResponse or the error."""
+        """Receives the LossResponse or the error."""
 
 
 class UnaryRequests(Requests):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Outcome -> encoded response, written directly: a message object for each field of each call would cost as much as its loss.
+"""Outcome -> encoded response, written directly: message objects would cost each call as much as its loss.
 
-Fields are written in the order of their numbers, also where they hold their default. Every message in here but the values and
-the errors is shorter than 128 bytes, so its length takes one byte.
+Fields are written in the order of their numbers, even if they hold their default. Every message except values and errors is
+shorter than 128 bytes, so its length takes one byte.
 """
 
 import struct
@@ -25,7 +25,7 @@ _SECONDS: Final = struct.Struct("<BdBd")  # Execution: queue_seconds = 1, comput
 _RESPONSE: Final = b"\x0a"  # LossOutcome.response = 1
 _ERROR: Final = b"\x12"  # LossOutcome.error = 2
 
-# Where the doubles lie in an encoded LossOutcome whose response has a value.
+# The positions of the doubles in an encoded LossOutcome whose response has a value.
 _FIRST: Final = len(_RESPONSE) + 1 + 1
 _DOUBLES: Final = (_FIRST, *(_FIRST + 8 + 2 + 1 + 9 * index for index in range(3)))
 
@@ -57,7 +57,7 @@ def outcomes(result: Outcome, count: int) -> list[bytes]:
     if answers.errors or any(answers.ignored_count):
         parts = [answers.of(index) for index in range(count)]
         return [outcome(part if isinstance(part, CallError) else Success(part, execution)) for part in parts]
-    # They differ in their doubles only.
+    # The outcomes differ only in their doubles.
     first = answers.of(0)
     assert isinstance(first, Answer)
     one = outcome(Success(first, execution))
@@ -69,7 +69,7 @@ def outcomes(result: Outcome, count: int) -> list[bytes]:
 
 
 def responses(result: Outcome, count: int) -> list[bytes | CallError]:
-    """The encoded LossResponses of a call's requests, or the errors in their place."""
+    """The encoded LossResponses of a call's requests, or their errors."""
     if isinstance(result, CallError):
         return [result] * count
     answers, execution = result.answer, result.execution
@@ -82,7 +82,7 @@ def responses(result: Outcome, count: int) -> list[bytes | CallError]:
 
 
 def repeated(tag: bytes, messages: Sequence[bytes]) -> bytes:
-    """A message whose one field, repeated, holds these messages."""
+    """An encoded message whose only field, which is repeated, holds these messages."""
     lengths = set(map(len, messages))
     if len(lengths) == 1:
         head = tag + encoded_varint(lengths.pop())
@@ -125,7 +125,7 @@ def _before_values(nbytes: int, shape: tuple[int, ...], double: bool) -> bytes:
 
 
 def _error(error: CallError) -> bytes:
-    """An Error: what the status of a unary call would have said."""
+    """An encoded Error, with everything that the status of a unary call would have said."""
     message: Any = _Error(code=error.number, reason=error.reason, message=error.message, metadata=error.metadata)
     if isinstance(error, InvalidArgument):
         message.field_violations.add(field=error.field, description=error.description)

@@ -38,10 +38,10 @@ class EvaluationService:
         self._evaluating: set[StreamRequests] = set()
 
     async def score_batch(self, message: Encoded, *, deadline: float | None = None, caller: str = "", hold: Hold | None = None) -> bytes:
-        """A ScoreBatchRequest to a ScoreBatchResponse: an outcome for each call, in their order.
+        """Returns the ScoreBatchResponse to a ScoreBatchRequest: an outcome for each call, in the order of the calls.
 
-        Room in the response is given to the calls in their order. Unreduced values that find none left are not computed, and
-        take none: their call is answered RESPONSE_TOO_LARGE, and a smaller one behind it may still fit.
+        Calls get room in the response in their order. A call whose unreduced values do not fit is not computed and takes no room:
+        it is answered RESPONSE_TOO_LARGE, and a smaller call after it may still fit.
         """
         with self._service.reserve(len(message), caller) if hold is None else hold as hold:
             calls = (await self._dispatcher.slices.finish(split("ScoreBatchRequest", message), caller)).calls
@@ -53,23 +53,23 @@ class EvaluationService:
             finally:
                 batch.close()
             response = responses.repeated(_OUTCOMES, batch.outcomes)
-            _check_room(len(response), self._max_response_bytes)  # errors may be larger than what was counted for them
+            _check_room(len(response), self._max_response_bytes)  # errors may be larger than the bytes counted for them
             return response
 
     async def score_stream(self, read: Read, output: Output, *, deadline: float | None = None, caller: str = "") -> None:
-        """ScoreStream: `read` gives the next request message, or None at their end, and response messages go to `output`."""
+        """ScoreStream: `read` returns the next request message, or None after the last; response messages go to `output`."""
         with self._service.reserve(0, caller):  # an open stream takes memory too
             stream = ScoreStream(self._service, self._dispatcher, output, deadline=deadline, caller=caller)
             await self._while_open(stream, stream.run(read))
 
     async def evaluate(self, read: Read, *, deadline: float | None = None, caller: str = "") -> bytes:
-        """Evaluate: `read` gives the next EvaluateRequest, or None at their end. Returns the EvaluateResponse."""
+        """Evaluate: `read` returns the next EvaluateRequest, or None after the last. Returns the EvaluateResponse."""
         stream = Evaluation(self._service, self._dispatcher, self._evaluating, deadline=deadline, caller=caller)
         response: bytes = await self._while_open(stream, stream.run(read))
         return response
 
     def drain(self) -> None:
-        """Ends the streams, after Service.drain: those of ScoreStream when what they had accepted is answered."""
+        """Ends the streams, after Service.drain. A ScoreStream ends once every call that it had accepted is answered."""
         for stream in list(self._streams):
             stream.drain()
 
@@ -102,7 +102,7 @@ class _Batch(Requests):
         self._all_answered: asyncio.Future[None] | None = None
 
     async def answered(self) -> None:
-        """Until every call has its outcome."""
+        """Returns once every call has its outcome."""
         if self._unanswered:
             self._all_answered = asyncio.get_running_loop().create_future()
             await self._all_answered

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ScoreStream: calls come with ids, and outcomes return in any order.
+"""ScoreStream: calls have ids, and outcomes return in any order.
 
-There is no timer: everything that is answered in one turn of the event loop leaves as one message, unless the client still has to
-take an earlier one.
+There is no timer: all outcomes of one turn of the event loop are sent as one message, unless the client has yet to take an
+earlier message.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from lossd_server.service.requests import cancelled
 from lossd_server.service.scoring import Service
 from lossd_server.service.streams import MessageStream, Output, Read, StreamRequests
 
-# A response message is closed when it has so many bytes: some thousand outcomes, which take the loop about a slice, and far less
-# than any client's limit on messages (4 MiB by default), unless one outcome alone is larger.
+# A response message has at most this many bytes, unless one outcome alone is larger: some thousand outcomes, which take the event
+# loop about a slice, and far less than any client's limit on messages (4 MiB by default).
 MAX_MESSAGE_BYTES: Final = 256 << 10
 
 _OUTCOMES: Final = b"\x0a"  # ScoreStreamResponse.outcomes = 1
@@ -32,7 +32,7 @@ _OUTCOME: Final = b"\x12"  # StreamOutcome.outcome = 2
 
 
 class ScoreStream(MessageStream):
-    """One RPC. An id is in use from its call's arrival until the message that answers it is made, or it is cancelled."""
+    """One RPC. An id is in use from its call's arrival until the message that answers the call is made, or the call is cancelled."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class ScoreStream(MessageStream):
         self._output = output
         self._live: dict[int, tuple[_Calls, int]] = {}  # by id: the message of the call that has it, and the call's index there
         self._answered: deque[tuple[_Calls, int, bytes]] = deque()  # calls and their encoded LossOutcomes
-        self._sent: list[_Calls] = []  # of each call whose answer waits for the client to take it
+        self._sent: list[_Calls] = []  # one entry for each call whose answer waits for the client to take it
         self._sending = False  # `_send` will be called
 
     async def run(self, read: Read) -> None:
-        """Until every message was received and every call answered. Raises CallError: ShuttingDown at a drain, earlier."""
+        """Returns once every message was received and every call answered. Raises CallError, such as ShuttingDown at a drain."""
         self._output.on_drained = self._drained
         await self._read_all(read)
 
@@ -98,7 +98,7 @@ class ScoreStream(MessageStream):
                 calls.answer((index,), refusal)
 
     def _send_soon(self) -> None:
-        """Whatever is answered in this turn of the event loop leaves as one message."""
+        """Sends all outcomes of this turn of the event loop as one message."""
         if not self._sending:
             self._sending = True
             asyncio.get_running_loop().call_soon(self._send)
@@ -127,7 +127,7 @@ class ScoreStream(MessageStream):
             self._send_soon()
 
     def _take(self) -> tuple[bytes, "list[_Calls]"]:
-        """What has been answered, as one message (empty: nobody waits for any of it), and the messages of each call."""
+        """The outcomes so far as one message, empty if nobody waits for any of them; and for each outcome the message of its call."""
         parts: list[bytes] = []
         answered, live = self._answered, self._live
         done: list[_Calls] = []
@@ -150,7 +150,7 @@ class ScoreStream(MessageStream):
 
 
 class _Calls(StreamRequests):
-    """The calls of one message. Those in `refused` never had their id."""
+    """The calls of one message. Calls in `refused` never held their id, which another call has."""
 
     def __init__(self, stream: ScoreStream, apart: Apart, hold: Hold, held_bytes: int, now: float) -> None:
         super().__init__(stream._dispatcher, None, apart.calls, stream._caller)

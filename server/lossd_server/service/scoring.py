@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""READ THIRD: the way of every request. Read together, compute now or queue, answer: the same for all RPCs and losses, in time slices.
+"""READ THIRD: the path of every request: read together, compute now or queue, answer. All RPCs and losses share it, in time slices.
 
-Bytes in, bytes out, with a deadline and a caller as plain values: no gRPC here, so that any front can stand before it.
-Every failure is a CallError.
+Requests and responses are bytes, deadlines and callers are plain values, and every failure is a CallError. Nothing here depends on
+gRPC, so any front can use it.
 """
 
 import asyncio
@@ -26,25 +26,25 @@ from lossd_server.requests.reader import Reader
 from lossd_server.requests.validate import RequestLimits
 from lossd_server.service.requests import Request, Requests, UnaryRequests
 
-# Requests of one message, or of one turn, that are read before they are submitted, and as many may then be queued: enough to
-# fill batches, few enough not to keep the same caller's next request waiting for more than some milliseconds.
+# Requests of one message, or of one turn, that are read before they are submitted, and the most of them that may then be queued:
+# enough to fill batches, and few enough that the same caller's next request waits for a few milliseconds at most.
 _WINDOW = 256
-_MAX_KEYS = 64  # each is a batch of its own
+_MAX_KEYS = 64  # each key is a batch of its own
 _FEW = 64
 _WINDOW_AS_ONE = 1024  # of requests that are read and computed as one
 
-# Requests of one message that are looked through at a time for those that can be read as one.
+# Requests of one message that are searched at a time for those that can be read as one.
 _TOGETHER = 2048
 
-# Larger requests are read on a thread of their own: to look at the values of 8 MiB may take longer than a slice, of 64 MiB 130 ms.
+# Larger requests are read on a thread of their own: to check the values of 8 MiB may take longer than a slice, and of 64 MiB 130 ms.
 _LARGE_BYTES = 8 << 20
 
-# Unary requests of one caller that are scored with those of others which arrived in the same turn. Further ones take turns.
+# Unary requests of one caller that are scored together with other callers' requests of the same turn. Further ones take turns.
 _WITH_OTHERS = 64
 
 
 class Service:
-    """LossService on bytes, and what the other RPCs score with."""
+    """LossService on bytes, and the scoring path of the other RPCs."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Service:
         self._info = info
 
     async def score(self, spec: LossSpec, message: Encoded, *, deadline: float | None = None, caller: str = "") -> bytes:
-        """One loss request to one LossResponse. `deadline` is on the dispatcher's clock. Raises CallError."""
+        """Returns the LossResponse to one loss request. `deadline` is on the dispatcher's clock. Raises CallError."""
         with self.reserve(len(message), caller) as hold:
             request = _Awaited(spec, message, deadline, caller, hold)
             self.score_together([request])
@@ -76,7 +76,7 @@ class Service:
                     request.cancel()
 
     def score_together(self, requests: Sequence[Request]) -> None:
-        """Answers unary requests of any losses that have arrived at once: some before this returns, the others later."""
+        """Answers unary requests, of any losses, that arrived in one turn: some before this returns, the others later."""
         groups: dict[tuple[str, str], list[Request]] = {}
         several_callers = any(request.caller != requests[0].caller for request in requests)
         for request in requests:
@@ -88,7 +88,7 @@ class Service:
             self.start(UnaryRequests(self._dispatcher, group))
 
     def start(self, requests: Requests) -> None:
-        """Scores requests, as far as this turn's slice goes before it returns. Each is answered once, unless it is not wanted any more."""
+        """Begins to score requests, within this turn's slice. Each is answered once, unless nobody waits for it any more."""
         requests.work = work = self._score(requests)
         if len(requests.indices) > 1:
             self._dispatcher.slices.start(work, requests.caller)
@@ -102,7 +102,7 @@ class Service:
         return self._info.SerializeToString()
 
     def drain(self) -> None:
-        """From now on every call is answered ShuttingDown; those accepted before are completed."""
+        """From now on new calls fail with ShuttingDown; calls accepted before complete."""
         self.admission.draining = True
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class Service:
     # Implementation details follow.
 
     def _score(self, requests: Requests) -> Work:
-        """A few requests are read one by one; what is learned from them may let the others be read as one."""
+        """Reads a few requests one by one; templates learned from them may let the others be read as one."""
         left, some = requests.indices, _FEW
         while left := (yield from self._score_as_one(requests, left)):
             entries: list[Entry] = []
@@ -168,8 +168,8 @@ class Service:
                     yield None
                     yield from self._wait_for_the_queue(requests, _WINDOW_AS_ONE)
             except CallError:
-                pass  # each request is tried by itself, and only the culprit fails
-            except Exception as error:  # noqa: BLE001 - likewise
+                pass  # each request is then tried by itself, so that only the one at fault fails
+            except Exception as error:  # noqa: BLE001 - each request is then tried by itself
                 unexpected("read_together", requests.caller, error)
         return list(left)
 
@@ -179,7 +179,7 @@ class Service:
             yield PARKED
 
     def _read(self, requests: Requests, index: int, done: "Future[Call] | None" = None) -> Entry | None:
-        """The call of a request, to be computed; None when the request was answered with an error. `done`: it was read already."""
+        """The call of a request; None if the request was answered with an error. `done` is given if another thread has read it."""
         message, requests.messages[index] = requests.messages[index], b""
         try:
             deadline, caller = requests.terms(index)
@@ -189,14 +189,14 @@ class Service:
                 requests.make_room(index, call.answer_bytes)
         except CallError as error:
             requests.answer((index,), bare(error))
-        except Exception as error:  # noqa: BLE001 - nothing of ours may leak to the caller, or end the requests beside it
+        except Exception as error:  # noqa: BLE001 - internals must not leak to the caller, and the other requests must go on
             requests.answer((index,), unexpected(requests.spec.rpc if requests.spec else "LossCall", requests.caller, error))
         else:
             return Entry(index, call, deadline, caller)
         return None
 
     def _read_beside(self, requests: Requests, index: int) -> Generator[str | None, None, Entry | None]:
-        """As `_read`, on another thread, while the event loop serves others: numpy looks at large tensors without holding the GIL."""
+        """As `_read`, on another thread, while the event loop serves others: numpy releases the GIL while it reads large tensors."""
         message, requests.messages[index] = requests.messages[index], b""
         loop = asyncio.get_running_loop()
 
@@ -219,7 +219,7 @@ class Service:
         if entries:
             try:
                 requests.submit(entries)
-            except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
+            except Exception as error:  # noqa: BLE001 - otherwise the callers would wait for ever
                 failure = unexpected("submit", requests.caller, error)
                 for entry in entries:
                     requests.answer((entry.index,), failure)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What streams of calls have in common: one task reads messages while there is room, and everything ends with the stream.
+"""The common part of streams of calls: one task reads messages while there is room, and all work ends with the stream.
 
-Backpressure: a stream that holds MAX_HELD_BYTES is not read any further until some are let go, so that flow control stops its
-client. It holds a message from its arrival until every call of it is answered and, when answers are streamed, sent. So what a
-stream takes is bounded by that and one message, whatever its client does and however long it is.
+Backpressure: a stream that holds MAX_HELD_BYTES reads no further message until it has released some bytes, so that flow control stops
+its client. A stream holds a message from its arrival until every call of the message is answered and, if answers are streamed, sent.
+So a stream's memory is bounded by MAX_HELD_BYTES and one message, whatever its client does.
 """
 
 import asyncio
@@ -18,34 +18,34 @@ from lossd_server.service.scoring import Service
 
 
 class Received(NamedTuple):
-    """A message of a stream, and its hold, which whoever reads the message has to release. The hold counts a message that is larger
-    than what its stream may send before anybody reads.
+    """A message of a stream, and its hold, which the reader of the message must release. The hold is empty unless the message is
+    larger than the flow-control window that the stream's own hold counts.
     """
 
     message: bytes
     hold: Hold
 
 
-Read = Callable[[], Awaitable[Received | None]]  # None: there are no more
+Read = Callable[[], Awaitable[Received | None]]  # None after the last message
 
 # Enough for some thousand small calls, and for a few messages that the client libraries fill (1 MiB).
 MAX_HELD_BYTES: Final = 8 << 20
 
 
 class Output(Protocol):
-    """Where the messages of a stream go. `on_drained` is called when `full` ends."""
+    """The sink of a stream's messages. `on_drained` is called when `full` becomes false."""
 
     on_drained: Callable[[], None]
 
     @property
     def full(self) -> bool:
-        """Whether messages wait for their client to take them."""
+        """Whether messages wait for the client to take them."""
 
     def send(self, message: bytes) -> None:
-        """Sends a message, which waits if it must. Raises Cancelled when the client is gone."""
+        """Sends a message, buffering it if necessary. Raises Cancelled if the client is gone."""
 
     async def write(self, message: bytes) -> None:
-        """Sends a message, and waits until none waits any more. Raises Cancelled when the client is gone."""
+        """Sends a message, and returns once no message is buffered. Raises Cancelled if the client is gone."""
 
 
 class StreamRequests(Requests):
@@ -57,7 +57,7 @@ class StreamRequests(Requests):
 
 
 class MessageStream:
-    """One RPC from its opening to `close`. A subclass takes the messages in; their calls are answered by callbacks."""
+    """One RPC from its opening to `close`. A subclass receives the messages; callbacks answer their calls."""
 
     def __init__(self, service: Service, dispatcher: Dispatcher, *, deadline: float | None, caller: str) -> None:
         self._service = service
@@ -67,18 +67,18 @@ class MessageStream:
         self._caller = caller
         self._messages: set[StreamRequests] = set()
         self._let_go_of_one = asyncio.Event()
-        self._task: asyncio.Task[object] | None = None  # reads
+        self._task: asyncio.Task[object] | None = None  # the reading task
         self._at_end = False
         self._error: CallError | None = None
         self.held_bytes = 0
 
     def drain(self) -> None:
-        """Ends the stream with ShuttingDown, once no call of it is unanswered, unless its client ends it before."""
+        """Ends the stream with ShuttingDown if all its calls are answered and its client has not ended it."""
         if self._service.draining and not self._messages and not self._at_end:
             self._fail(shutting_down())
 
     def close(self) -> None:
-        """Leaves nothing behind: cancels what is queued, gives everything back."""
+        """Cancels everything queued, and releases everything held."""
         for message in list(self._messages):
             message.close()
             self._let_go(message)
@@ -86,11 +86,11 @@ class MessageStream:
     # For subclasses.
 
     async def _receive(self, message: bytes, hold: Hold) -> None:
-        """Takes a message in, and its hold unless it raises. What it raises ends the stream."""
+        """Accepts a message, and takes over its hold unless it raises. An exception ends the stream."""
         raise NotImplementedError
 
     async def _read_all(self, read: Read) -> None:
-        """Receives every message, and returns when every call is answered. Raises CallError."""
+        """Receives every message, and returns once every call is answered. Raises CallError."""
         self._task = asyncio.current_task()
         try:
             while (received := await read()) is not None:
@@ -108,7 +108,7 @@ class MessageStream:
         except asyncio.CancelledError:
             if self._error is None or self._task is None:
                 raise
-            self._task.uncancel()  # by `_interrupt`
+            self._task.uncancel()  # `_interrupt` had cancelled it
             raise self._error from None
         finally:
             self._task = None
@@ -116,22 +116,22 @@ class MessageStream:
             raise self._error
 
     def _fail(self, error: CallError) -> None:
-        """Ends the stream with the error, if it is the first, though nothing may come to be read."""
+        """Ends the stream with the error, unless an earlier error ended it. Does not wait for a further message."""
         if self._error is None:
             self._error = error
-            asyncio.get_running_loop().call_soon(self._interrupt)  # not at once: the task may be what runs now
+            asyncio.get_running_loop().call_soon(self._interrupt)  # not at once: the task itself may be running now
 
     def _keep(self, message: StreamRequests) -> None:
         self._messages.add(message)
         self.held_bytes += message.held_bytes
 
     def _add(self, message: StreamRequests, nbytes: int) -> None:
-        """The message holds more."""
+        """Counts more bytes for the message."""
         message.held_bytes += nbytes
         self.held_bytes += nbytes
 
     def _let_go(self, message: StreamRequests) -> None:
-        """Nothing of the message is needed any more; a second time does nothing."""
+        """Releases a message that is not needed any more. Idempotent."""
         if message not in self._messages:
             return
         self._messages.remove(message)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a supervisor and a worker say to each other, as frames over a pair of sockets.
+"""The messages between a supervisor and a worker, as frames over a pair of sockets.
 
     supervisor -> worker   Start, then SCRAPE for each scrape, and QUESTION from time to time
     worker -> supervisor   Ready or Failed, then a Page for each SCRAPE, an Answer for each QUESTION, and a last Page after the last call
 
-The worker trusts the supervisor, so its frames are pickled: settings arrive as they are, secrets too. The supervisor does not trust
-a process that reads strangers' messages, so the worker's frames are JSON. The end of the stream means that the other is gone.
+The worker trusts the supervisor, whose frames are pickled, so that settings arrive unchanged. The supervisor does not trust the
+worker, which reads messages from the network, so the worker's frames are JSON. The end of the stream means that the peer is gone.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ class Channel:
 
     @classmethod
     async def over(cls, connected: socket.socket) -> "Channel":
-        """Takes the socket over."""
+        """A channel over a connected socket, which it then owns."""
         return cls(*await asyncio.open_connection(sock=connected))
 
     async def send(self, payload: bytes) -> None:
-        """Sends a frame. Raises OSError where the other is gone."""
+        """Sends a frame. Raises OSError if the peer is gone."""
         self._writer.write(_LENGTH.pack(len(payload)) + payload)
         await self._writer.drain()
 
     def post(self, payload: bytes) -> None:
-        """Sends a short frame, without waiting for the other to take it."""
+        """Sends a short frame without waiting for the peer to receive it."""
         self._writer.write(_LENGTH.pack(len(payload)) + payload)
 
     async def receive(self) -> bytes | None:
-        """The next frame; None where the other is gone."""
+        """The next frame; None if the peer is gone."""
         try:
             (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
             return await self._reader.readexactly(length)
@@ -53,7 +53,7 @@ class Channel:
             return None
 
     async def close(self) -> None:
-        """Ends the stream, after what was sent."""
+        """Ends the stream after everything sent."""
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
@@ -65,7 +65,7 @@ def start(index: int, settings: Settings) -> bytes:
 
 
 def started(frame: bytes) -> tuple[int, Settings]:
-    """What `start` was given."""
+    """The arguments of `start`."""
     index, settings = pickle.loads(frame)
     return index, settings
 
@@ -76,6 +76,6 @@ def message(kind: str, value: Any) -> bytes:
 
 
 def parse(frame: bytes) -> tuple[str, Any]:
-    """What `message` was given."""
+    """The arguments of `message`."""
     kind, value = json.loads(frame)
     return kind, value

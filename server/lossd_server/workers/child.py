@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A worker as its supervisor sees it: a process, and this end of the channel."""
+"""A worker as its supervisor sees it: a process, and the supervisor's end of the channel."""
 
 import asyncio
 import contextlib
@@ -15,28 +15,26 @@ from lossd_server.config import Settings
 from lossd_server.workers import channel, scrape
 from lossd_server.workers.channel import Channel
 
-# A worker that hangs does not keep the others' metrics from being read: it stands in them as it was.
+# A worker that does not answer a scrape within this time counts with its last metrics, so that the others can be read.
 _SCRAPE_SECONDS = 2.0
 
-
-# A worker that answers none of so many questions, one every so many seconds, hangs: its event loop serves nobody. Questions are
-# counted, and not the time, so that a machine that was suspended finds its workers well.
+# A worker that leaves this many questions in a row unanswered, one every _QUESTION_SECONDS, hangs: its event loop is blocked. Questions
+# are counted rather than seconds, so that the workers of a machine that was suspended do not count as hanging.
 _QUESTION_SECONDS = 5.0
 _MOST_UNANSWERED = 4
-
 
 _log = structlog.get_logger("lossd.supervisor")
 
 
 class WorkerFailedError(ValueError):
-    """A worker could not start, for no reason that a server would raise; or none is left."""
+    """A worker could not start, with an error other than a server's own."""
 
 
 _ERRORS: dict[str, type[Exception]] = {"OSError": OSError, "ValueError": ValueError, "": WorkerFailedError}
 
 
 class Child:
-    """One process from start to end. `page` is the newest of its metrics."""
+    """One process from start to end. `page` has its latest metrics."""
 
     def __init__(self, process: asyncio.subprocess.Process, end: Channel) -> None:
         self._process = process
@@ -50,23 +48,23 @@ class Child:
 
     @classmethod
     async def spawn(cls, index: int, settings: Settings) -> "Child":
-        """Starts a process. Cancelled or failed, it leaves none."""
+        """Starts a process. Leaves none if it fails or is cancelled."""
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as stack, theirs:
             stack.enter_context(ours)
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-P",  # with PYTHONPATH: the modules that were found here, no others
+                "-P",  # with PYTHONPATH: imports the same modules as this process
                 *[f"-W{option}" for option in sys.warnoptions],
                 "-m",
                 "lossd_server.workers.worker",
                 stdin=theirs.fileno(),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-                process_group=0,  # Ctrl-C is the supervisor's to pass on
+                process_group=0,  # so that only the supervisor gets Ctrl-C
             )
             stack.pop_all()
         child = cls(process, await Channel.over(ours))
-        with contextlib.suppress(OSError):  # a worker that is gone already shows in `ready`
+        with contextlib.suppress(OSError):  # `ready` reports a worker that is gone already
             await child._channel.send(channel.start(index, settings))
         return child
 
@@ -81,11 +79,11 @@ class Child:
         return self._ready.done() and not self._ready.exception() and self._process.returncode is None
 
     async def ready(self) -> None:
-        """Returns once it serves. Raises what kept it from that: OSError or ValueError."""
+        """Returns once the worker serves. Raises OSError or ValueError if it could not start."""
         await asyncio.shield(self._ready)
 
     async def ended(self) -> int:
-        """Its exit status, negative for a signal, once it has ended and its last page was read."""
+        """Its exit status, negative for a signal, once the process has ended and its last page was read."""
         await self._reading
         status = await self._process.wait()
         if self._watching is not None:
@@ -94,19 +92,19 @@ class Child:
         return status
 
     def stop(self) -> None:
-        """Lets it drain."""
+        """Lets the worker drain."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends the worker at once."""
         self._signal(signal.SIGKILL)
 
     def watch(self) -> None:
-        """From now on, kills it when it hangs."""
+        """From now on, kills the worker if it hangs."""
         self._watching = asyncio.create_task(self._watch())
 
     async def scrape(self) -> None:
-        """Brings `page` up to date, unless it does not answer."""
+        """Updates `page`, unless the worker does not answer."""
         if not self.serving:
             return
         self._page_came.clear()
@@ -139,7 +137,7 @@ class Child:
             status = await self._process.wait()
             end = f"signal {-status}" if status < 0 else f"exit status {status}"
             self._ready.set_exception(WorkerFailedError(f"a worker ended with {end} before it served"))
-        self._ready.exception()  # seen, also where nobody waits any more
+        self._ready.exception()  # marks the exception as retrieved, even if nobody waits
 
     def _take(self, kind: str, value: Any) -> None:
         if kind == "page":

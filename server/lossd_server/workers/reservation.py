@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A port that several processes are going to share by SO_REUSEPORT, kept for them.
+"""Reserves a port that several processes will share by SO_REUSEPORT.
 
-Such a port admits any process of the same user that asks to share it, by mistake too. So it is bound alone first, which fails if
-anybody else has it, and only then opened to sharing. As long as the sockets live, which never listen, nobody binds it without
-SO_REUSEPORT: no other supervisor, no server that is alone, and no other user at all.
+Any process of the same user may join such a port, even by mistake. So the port is bound exclusively first, which fails if another
+process has it, and only then opened to sharing. While the reserving sockets exist, which never listen, no other supervisor, no single
+server and no other user can bind the port, because that takes SO_REUSEPORT and the same user.
 """
 
 import socket
@@ -12,7 +12,7 @@ from lossd_server import sockets
 
 
 def reserve(listen: str) -> sockets.Bound:
-    """HOST:PORT, kept until it is closed. Raises OSError as sockets.bind does."""
+    """Reserves HOST:PORT until the result is closed. Raises OSError as sockets.bind does."""
     bound = sockets.bind(listen)
     for each in bound.sockets:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics of several processes as one. Works on what a registry collects, whatever its collectors are.
+"""Merges the metrics of several processes. Works on the output of a registry, whatever its collectors are.
 
 Samples of one name and the same labels become one:
 
-- counters, histograms, summaries and gauges: the sum. A gauge that must not be added, other than those below, has to have a label
-  that tells the processes apart.
-- when something began (`_created`, `_start_time_seconds`): the earliest.
-- what something is (`_info`, infos, state sets): the largest, which is 1 where any says so.
+- counters, histograms, summaries and gauges: the sum. Any other gauge that must not be added needs a label that distinguishes the
+  processes.
+- start times (`_created`, `_start_time_seconds`): the earliest.
+- states (`_info`, infos, state sets): the largest, which is 1 if any process has 1.
 
 A page is a list of families as plain values, to be sent as JSON.
 """
@@ -20,12 +20,12 @@ from prometheus_client import CollectorRegistry, Metric
 Family = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]  # name, help text, type, samples (name, labels, value)
 Page = list[Family]
 
-# What keeps its meaning when its process is gone.
+# Types whose samples still count when their process is gone.
 _CUMULATIVE = ("counter", "histogram", "summary")
 
 
 def page(registry: CollectorRegistry) -> Page:
-    """Everything in the registry, now."""
+    """The current contents of the registry."""
     return [
         (family.name, family.documentation, family.type, [(sample.name, sample.labels, sample.value) for sample in family.samples])
         for family in registry.collect()
@@ -33,7 +33,7 @@ def page(registry: CollectorRegistry) -> Page:
 
 
 def merge(pages: Iterable[Page]) -> Page:
-    """One page. Families, and samples within them, keep the order in which they come first."""
+    """Merges pages to one. Families, and samples within them, keep the order of their first occurrence."""
     families: dict[str, tuple[str, str, dict[Any, tuple[dict[str, str], float]]]] = {}
     for one in pages:
         for name, documentation, kind, samples in one:
@@ -50,7 +50,7 @@ def merge(pages: Iterable[Page]) -> Page:
 
 
 def totals(one: Page) -> Page:
-    """What still counts when the page's process is gone: without this, counters would go backwards."""
+    """The families that still count when the page's process is gone: without them, counters would decrease."""
     return [family for family in one if family[2] in _CUMULATIVE]
 
 

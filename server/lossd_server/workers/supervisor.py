@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps N workers on one port: starts them, replaces those that die, passes SIGTERM on, and serves their metrics as one.
+"""Keeps N workers on one port: starts them, replaces those that die, forwards SIGTERM, and serves their combined metrics.
 
-- Until all have been ready once, a worker that cannot start ends everything, with its error: the settings are wrong.
-- From then on a worker that ends is replaced: at once if it had served for a while, else after a pause that doubles. If one cannot
-  start while no other serves, the supervisor gives up: whoever supervises it should know. If the operating system has no process to
-  give, it tries again, and the other workers serve on.
-- A worker that has stopped to answer is killed, and so replaced: see Child.watch.
-- Should the supervisor be killed, the workers drain by themselves.
+- Until all workers have been ready once, a worker that cannot start ends the supervisor with its error: the settings are wrong.
+- After that, a worker that ends is replaced: at once if it had served for a while, otherwise after a pause that doubles. If a worker
+  cannot start while no other serves, the supervisor ends, so that its own supervisor notices. If the operating system cannot create
+  a process, the supervisor tries again, and the other workers continue to serve.
+- A worker that no longer answers is killed and therefore replaced: see Child.watch.
+- If the supervisor is killed, the workers drain by themselves.
 """
 
 import asyncio
@@ -31,26 +31,26 @@ _SERVED_FOR_A_WHILE_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
-# Bounds of all workers together; each gets its share.
+# Limits of all workers together; each worker gets an equal part.
 _SHARED = ("max_queue_bytes", "max_in_flight_bytes", "max_connections")
 
-# What a worker gets beyond the time of its own drain before it is killed.
+# The time that a worker gets in addition to its own drain before it is killed.
 _GRACE_SECONDS = 5.0
 
 _log = structlog.get_logger("lossd.supervisor")
 
 
 def run(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT; a second one ends all at once. Exits 1 if a worker did not drain as it should.
+    """Serves until SIGTERM or SIGINT; a second signal ends all processes at once. Exits with status 1 if a worker failed to drain.
 
-    Raises OSError or ValueError: see the module.
+    Raises OSError or ValueError if the workers cannot start: see the module docstring.
     """
     if not asyncio.run(Supervisor(settings).serve()):
         sys.exit(1)
 
 
 def worker_settings(settings: Settings, address: str) -> Settings:
-    """What each worker gets: its share of the threads, the memory and the connections, so that all together keep within what was set.
+    """The settings of each worker, with its part of the threads, memory and connections, so that all together stay within `settings`.
 
     Limits of one request or batch are not divided.
     """
@@ -61,7 +61,7 @@ def worker_settings(settings: Settings, address: str) -> Settings:
 
 
 def next_pause(pause: float, served_seconds: float) -> float:
-    """Seconds before a worker is replaced that served so long, after a pause of `pause` before its own start."""
+    """The pause before a worker is replaced, given the pause before its own start and how long it served. All in seconds."""
     if served_seconds >= _SERVED_FOR_A_WHILE_SECONDS:
         return 0.0
     return min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
@@ -73,7 +73,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._children: dict[int, Child] = {}
-        self._totals: scrape.Page = []  # of the workers that are gone
+        self._totals: scrape.Page = []  # of the workers that have ended
         self._merged = _Merged()
         self._stop_requested = asyncio.Event()
         self._announced = False
@@ -85,7 +85,7 @@ class Supervisor:
         self._restarts = Counter("lossd_worker_restarts_total", "Workers that were replaced.", registry=self.registry)
 
     async def serve(self) -> bool:
-        """Serves until SIGTERM or SIGINT, and says whether every worker drained in time. Raises OSError or ValueError."""
+        """Serves until SIGTERM or SIGINT, and returns whether every worker drained in time. Raises OSError or ValueError."""
         process.on_stop(self._stop_requested.set, self._kill_all)
         with reserve(self._settings.listen) as reserved:
             if not self._settings.admin_listen:
@@ -115,18 +115,18 @@ class Supervisor:
         for child in self._children.values():
             _log.error("worker_killed", pid=child.pid, after_seconds=grace)
         self._kill_all()
-        ended_well = await asyncio.gather(*keepers)  # raises what a worker failed with
+        ended_well = await asyncio.gather(*keepers)  # raises a worker's error
         _log.info("stopped")
         return not late and all(ended_well)
 
     async def _keep(self, index: int, settings: Settings) -> bool:
-        """One worker after another, until all are to stop. Says whether the last one ended as it should."""
+        """Runs one worker after another until a stop is requested. Returns whether the last one ended with status 0."""
         pause = 0.0
         while True:
             served_seconds = 0.0
             try:
                 child = await Child.spawn(index, settings)
-            except OSError as error:  # the machine has no process or memory to spare now
+            except OSError as error:  # the machine is out of processes or memory at the moment
                 if not self._announced:
                     raise
                 _log.error("worker_not_spawned", worker=index, error=str(error))
@@ -162,7 +162,7 @@ class Supervisor:
             self._restarts.inc()
 
     async def _stopped_within(self, seconds: float) -> bool:
-        """Whether a stop was requested by then."""
+        """Waits until a stop is requested, at most `seconds`. Returns whether one was requested."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop_requested.wait()
@@ -179,9 +179,9 @@ class Supervisor:
             print(f"lossd listens on {address}", flush=True)
 
     async def _end_of(self, index: int, child: Child) -> int:
-        """The exit status of a worker that has ended. Its totals stay."""
+        """Waits for a worker to end, and returns its exit status. Its totals are kept."""
         status = await child.ended()
-        # In one step, so that no scrape counts it twice, or not at all.
+        # In one step, so that no scrape counts the worker twice or not at all.
         self._totals = scrape.merge([self._totals, scrape.totals(child.page)])
         del self._children[index]
         return status
@@ -198,7 +198,7 @@ class Supervisor:
 
 
 class _Merged(Collector):
-    """The workers' metrics as they were at the last scrape."""
+    """The workers' combined metrics at the last scrape."""
 
     def __init__(self) -> None:
         self.page: scrape.Page = []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m lossd_server.workers.worker`: one worker. Its stdin is the channel to its supervisor, which starts it.
+"""`python -m lossd_server.workers.worker`: one worker. Its stdin is the channel to the supervisor that starts it.
 
-It drains at SIGTERM, and as soon as the supervisor is gone.
+The worker drains at SIGTERM, and as soon as the supervisor is gone.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ async def _serve(end: Channel, index: int, settings: Settings) -> None:
     log.configure(settings.log_level, worker=index)
     try:
         server = await _started(settings)
-    except Exception as error:  # noqa: BLE001 - the supervisor says it, once for all workers
+    except Exception as error:  # noqa: BLE001 - the supervisor reports it, once for all workers
         kind = next((kind.__name__ for kind in (OSError, ValueError) if isinstance(error, kind)), "")
         await _tell(end, kind, list(error.args) if kind else [f"a worker could not start\n{traceback.format_exc()}"])
         sys.exit(1)
@@ -50,10 +50,10 @@ async def _serve(end: Channel, index: int, settings: Settings) -> None:
 
 
 async def _started(settings: Settings) -> "Server":
-    from lossd_server.server import Server  # here, so that the supervisor is told what is missing, too
+    from lossd_server.server import Server  # imported here, so that the supervisor gets import errors too
 
     server = Server(settings)
-    # Before it listens: from then on there may be calls to complete.
+    # Before the server listens: from then on there may be calls to complete.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.request_stop)
     await server.start()
     process.exempt_from_collection()
@@ -61,7 +61,7 @@ async def _started(settings: Settings) -> "Server":
 
 
 async def _obey(end: Channel, server: "Server") -> None:
-    """Answers the supervisor until it is gone, and then has the server drain."""
+    """Answers the supervisor until it is gone, and then drains the server."""
     while (frame := await end.receive()) is not None:
         if frame == channel.QUESTION:
             await _tell(end, "answer", None)
@@ -71,7 +71,7 @@ async def _obey(end: Channel, server: "Server") -> None:
 
 
 async def _tell(end: Channel, kind: str, value: object) -> None:
-    with contextlib.suppress(OSError):  # the supervisor is gone: `_obey` sees it
+    with contextlib.suppress(OSError):  # the supervisor is gone, which `_obey` notices
         await end.send(channel.message(kind, value))
 
 
