@@ -10,9 +10,9 @@ PAGE = _RESULTS.parent.parent.parent / "docs/hardening.md"
 
 # Runs of the attacks, by the name that they are recorded under, in the order of the page.
 _RUNS = {
-    "now": "lossd's own HTTP/2",
-    "grpcio": "the same service over `--transport grpcio`",
-    "before": "before the mends, at commit 643a085",
+    "now": "Attacks on lossd's own HTTP/2",
+    "grpcio": "The same floods against `--transport grpcio`",
+    "before": "The attacks before the mends, at commit 643a085",
 }
 _MESSAGES = (
     "hostile messages",
@@ -82,7 +82,7 @@ def _attacks(title: str, run: dict[str, Any]) -> str:
     rows = [_row(_HEAD), _row(["---", *["---:"] * (len(_HEAD) - 1)])]
     rows += [_row(_cells(attack)) for attack in run["attacks"]]
     about = f"Recorded on {run['date']}, on {run['cores']} cores without a GPU, {run['seconds']:g} s for each attack."
-    return f"\n## Attacks on {title}\n\n{about}\n\n" + "\n".join(rows) + "\n"
+    return f"\n## {title}\n\n{about}\n\n" + "\n".join(rows) + "\n"
 
 
 def _cells(attack: dict[str, Any]) -> list[str]:
