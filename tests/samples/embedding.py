@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 
 from lossd import CosineDistance, PairwiseDistance, SquaredEuclideanDistance
+from samples.embedding_errors import broadcast_errors, distance_errors, hyperparameter_errors, label_errors, shape_errors
 from samples.record import ErrorInput, Kwargs, LossSamples, Sample, Sizes, apart, normal, poked, rng, scales, seeds, sign_types, signs
 
 INF, NAN = math.inf, math.nan
@@ -170,57 +171,6 @@ def torch_with_distance(distance_function: Any = None, **kwargs: Any) -> torch.T
     return F.triplet_margin_with_distance_loss(distance_function=functions.get(type(distance_function)), **kwargs)
 
 
-# -- errors
-
-
-def _shape_errors(good: Kwargs, *others: str) -> list[ErrorInput]:
-    """Anything but the shape of the first argument."""
-    first = next(iter(good))
-    return [
-        *(ErrorInput(f"{n} that would broadcast", good | {n: good[n][:1]}, "SHAPE_MISMATCH", n) for n in others),
-        *(ErrorInput(f"{n} with one row fewer", good | {n: good[n][1:]}, "SHAPE_MISMATCH", n) for n in others),
-        ErrorInput(f"integer {first}", good | {first: good[first].to(torch.int64)}, "DTYPE_UNSUPPORTED", first),
-        ErrorInput("rejected NaN", good | {first: poked(good[first], NAN), "reject_non_finite": True}, "NON_FINITE_INPUT", first),
-    ]
-
-
-def _broadcast_errors(good: Kwargs, *others: str) -> list[ErrorInput]:
-    """Shapes that do not broadcast, and those whose result would be larger than every argument."""
-    first = next(iter(good))
-    row, column = good | {first: good[first][:1]}, {n: good[n][:, :1] for n in others}
-    return [
-        *(error for error in _shape_errors(good, *others) if "broadcast" not in error.label),
-        ErrorInput("a row and columns", row | column, "SHAPE_MISMATCH", others[0]),
-    ]
-
-
-def _label_errors(good: Kwargs) -> list[ErrorInput]:
-    t = good["target"]
-    return [
-        *(ErrorInput(f"a label of {v}", good | {"target": poked(t, v)}, "TARGET_OUT_OF_RANGE", "target") for v in (0.0, 0.5, 2.0, NAN)),
-        ErrorInput("0/1 labels", good | {"target": (t > 0).to(torch.int64)}, "TARGET_OUT_OF_RANGE", "target"),
-        ErrorInput("bool labels", good | {"target": t > 0}, "TARGET_OUT_OF_RANGE", "target"),
-        ErrorInput("uint8 labels of 255", good | {"target": poked(t.abs(), 255).to(torch.uint8)}, "TARGET_OUT_OF_RANGE", "target"),
-    ]
-
-
-def _params(good: Kwargs, name: str, *values: float) -> list[ErrorInput]:
-    return [ErrorInput(f"{name} {v}", good | {name: v}, "HYPERPARAMETER_OUT_OF_RANGE", name) for v in values]
-
-
-def _distance_errors(good: Kwargs) -> list[ErrorInput]:
-    wrong: dict[str, list[Any]] = {
-        "pairwise_distance.p": [PairwiseDistance(p=p) for p in (0.0, -1.0, NAN)],
-        "pairwise_distance.eps": [PairwiseDistance(eps=eps) for eps in (-1e-6, INF, NAN)],
-        "cosine_distance.eps": [CosineDistance(eps=eps) for eps in (0.0, -1.0, INF, NAN)],
-    }
-    return [
-        ErrorInput(str(distance), good | {"distance_function": distance}, "HYPERPARAMETER_OUT_OF_RANGE", field)
-        for field, distances in wrong.items()
-        for distance in distances
-    ]
-
-
 _GENERATOR = rng(1)
 _X, _Y, _T = normal(_GENERATOR, 4, 3), normal(_GENERATOR, 4, 3), signs(_GENERATOR, 4, 3)
 _RANKED: Kwargs = {"input1": _X, "input2": _Y, "target": _T}
@@ -235,10 +185,10 @@ LOSSES = (
         rpc="MarginRankingLoss",
         samples=_signed({"input1": _X, "input2": _Y}, _T),
         errors=[
-            *_broadcast_errors(_RANKED, "input2", "target"),
+            *broadcast_errors(_RANKED, "input2", "target"),
             ErrorInput("another rank", _RANKED | {"input2": _Y[0]}, "SHAPE_MISMATCH", "input2"),
-            *_label_errors(_RANKED),
-            *_params(_RANKED, "margin", INF, NAN),
+            *label_errors(_RANKED),
+            *hyperparameter_errors(_RANKED, "margin", INF, NAN),
         ],
         cases=lambda sizes: _elements(sizes, inputs=("input1", "input2")),
         batched={"input1": 0, "input2": 0, "target": 0},
@@ -248,7 +198,7 @@ LOSSES = (
         name="hinge_embedding_loss",
         rpc="HingeEmbeddingLoss",
         samples=[*_signed({"input": _X}, _T), *_other_ranks({"input": _X, "target": _T})],
-        errors=[*_broadcast_errors(_HINGED, "target"), *_label_errors(_HINGED), *_params(_HINGED, "margin", INF, NAN)],
+        errors=[*broadcast_errors(_HINGED, "target"), *label_errors(_HINGED), *hyperparameter_errors(_HINGED, "margin", INF, NAN)],
         cases=lambda sizes: _elements(sizes, inputs=("input",)),
         batched={"input": 0, "target": 0},
     ),
@@ -257,9 +207,9 @@ LOSSES = (
         rpc="CosineEmbeddingLoss",
         samples=_cosine(),
         errors=[
-            *_shape_errors(_COSINE, "input2", "target"),
-            *_label_errors(_COSINE),
-            *_params(_COSINE, "margin", INF, NAN),
+            *shape_errors(_COSINE, "input2", "target"),
+            *label_errors(_COSINE),
+            *hyperparameter_errors(_COSINE, "margin", INF, NAN),
             ErrorInput("a column of labels", _COSINE | {"target": _T[:, :1]}, "SHAPE_MISMATCH", "target"),
             ErrorInput("three extents", {n: v[None] for n, v in _COSINE.items()}, "SHAPE_MISMATCH", "input1"),
             ErrorInput("0-d", {n: v.reshape(-1)[0] for n, v in _COSINE.items()}, "SHAPE_MISMATCH", "input1"),
@@ -275,10 +225,10 @@ LOSSES = (
         rpc="TripletMarginLoss",
         samples=[*_triplet(), *_norm_samples()],
         errors=[
-            *_shape_errors(_TRIPLET, "positive", "negative"),
-            *_params(_TRIPLET, "margin", 0.0, -1.0, INF, NAN),
-            *_params(_TRIPLET, "p", 0.0, -1.0, -INF, NAN),
-            *_params(_TRIPLET, "eps", -1e-6, INF, NAN),
+            *shape_errors(_TRIPLET, "positive", "negative"),
+            *hyperparameter_errors(_TRIPLET, "margin", 0.0, -1.0, INF, NAN),
+            *hyperparameter_errors(_TRIPLET, "p", 0.0, -1.0, -INF, NAN),
+            *hyperparameter_errors(_TRIPLET, "eps", -1e-6, INF, NAN),
             ErrorInput("0-d", {n: v[0, 0] for n, v in _TRIPLET.items()}, "SHAPE_MISMATCH", "anchor"),
             ErrorInput("no extent", {n: v[:, :0] for n, v in _TRIPLET.items()}, "SHAPE_MISMATCH", "anchor"),
         ],
@@ -292,9 +242,9 @@ LOSSES = (
         rpc="TripletMarginWithDistanceLoss",
         samples=[*_triplet(), *_distance_samples()],
         errors=[
-            *_shape_errors(_TRIPLET, "positive", "negative"),
-            *_params(_TRIPLET, "margin", 0.0, -1.0, INF, NAN),
-            *_distance_errors(_TRIPLET),
+            *shape_errors(_TRIPLET, "positive", "negative"),
+            *hyperparameter_errors(_TRIPLET, "margin", 0.0, -1.0, INF, NAN),
+            *distance_errors(_TRIPLET),
             ErrorInput("0-d", {n: v[0, 0] for n, v in _TRIPLET.items()}, "SHAPE_MISMATCH", "anchor"),
             ErrorInput("no extent", {n: v[:, :0] for n, v in _TRIPLET.items()}, "SHAPE_MISMATCH", "anchor"),
         ],

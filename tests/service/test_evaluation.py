@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ScoreBatch and Evaluate through a live server: every call for itself, and statistics that no order or split changes."""
+"""Evaluate through a live server: the statistics of each series do not depend on the order or the split of its calls."""
 
 import asyncio
 import math
@@ -12,143 +12,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd.v1 import evaluation_service_pb2_grpc as pb_grpc
 from lossd.v1 import options_pb2
 from lossd_server import errors
-from lossd_server.call import Call, Statistics
-from lossd_server.losses.spec import Arguments, LossSpec
-from lossd_server.requests import messages as parsing
-from lossd_server.requests import reader
-from lossd_server.requests.messages import MAX_CALLS, overhead_bytes
-from lossd_server.requests.validate import RequestLimits
-from lossd_server.server import EVALUATION_SERVICE_NAME
+from lossd_server.call import Statistics
+from lossd_server.requests.messages import overhead_bytes
 from lossd_server.service import evaluate as evaluate_module
 from lossd_server.service.streams import MAX_HELD_BYTES, Received
-from samples import SAMPLES
-from support.harness import Harness, Session, call, error_of, run, square, summary, wait_until, wrong
-
-# ---- batches
-
-
-def test_a_mixed_batch_of_all_losses_with_every_third_call_invalid_is_answered_in_order_as_unary_calls_are() -> None:
-    calls = []
-    for index, loss in enumerate(SAMPLES.values()):
-        if index % 3 == 2:
-            calls.append(call(loss.name, **next(error for error in loss.errors if error.field).kwargs))
-        else:
-            calls.append(call(loss.name, **loss.samples[0].kwargs, reduction=loss.reductions[index % 3]))
-    assert len(calls) == 23
-
-    async def scenario(harness: Harness) -> None:
-        together = await harness.batch(calls)
-        alone = [await harness.unary(one) for one in calls]
-        assert [outcome.WhichOneof("outcome") for outcome in together] == [
-            "error" if index % 3 == 2 else "response" for index in range(len(calls))
-        ]
-        assert all(outcome.error.field_violations for outcome in together[2::3])
-        assert list(map(summary, together)) == list(map(summary, alone))
-
-    run(scenario)
-
-
-def test_calls_of_a_message_share_a_batch() -> None:
-    async def scenario(harness: Harness) -> None:
-        together = await harness.batch([square(number) for number in range(10)])
-        assert [outcome.response.value for outcome in together] == [number**2 for number in range(10)]
-        assert {outcome.response.execution.calls_in_batch for outcome in together} == {10}
-        assert await harness.batch([]) == []
-
-    run(scenario)
-
-
-def test_a_call_without_a_request_or_with_a_malformed_one_fails_alone() -> None:
-    # A call whose request has a field 1 that is not a tensor, and one of a loss that does not exist.
-    malformed = bytes([0x12, 3, 0x0A, 1, 0x0A])
-    unknown = bytes([0xFA, 0x3F, 0])
-    message = b"".join(bytes([0x0A, len(one)]) + one for one in (square(3).SerializeToString(), b"", malformed, unknown))
-
-    async def scenario(harness: Harness) -> None:
-        score = harness.channel.unary_unary(
-            f"/{EVALUATION_SERVICE_NAME}/ScoreBatch", response_deserializer=pb.ScoreBatchResponse.FromString
-        )
-        good, *bad = (await score(message)).outcomes
-        assert good.response.value == 9
-        assert [(outcome.error.code, outcome.error.reason) for outcome in bad] == [
-            (3, "TENSOR_MISSING"),
-            (3, "MESSAGE_MALFORMED"),
-            (3, "TENSOR_MISSING"),
-        ]
-        assert [outcome.error.field_violations[0].field for outcome in bad] == ["request", "", "request"]
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await score(b"\x0a")
-        assert error_of(raised.value).reason == "MESSAGE_MALFORMED"
-
-    run(scenario)
-
-
-@pytest.mark.parametrize("nbytes", [2 * MAX_CALLS + 2, 2 << 20], ids=["counted after parsing", "counted before"])
-def test_a_message_of_more_calls_than_one_may_hold_is_refused(nbytes: int) -> None:
-    async def scenario(harness: Harness) -> None:
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await harness.channel.unary_unary(f"/{EVALUATION_SERVICE_NAME}/ScoreBatch")(b"\x0a\x00" * (nbytes // 2))
-        error = error_of(raised.value)
-        assert (error.code, error.reason) == (8, "TOO_MANY_CALLS")
-        assert dict(error.metadata) == {"limit_calls": str(MAX_CALLS), "actual_calls": str(MAX_CALLS + 1)}
-
-    run(scenario)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [b"\x0a\x00" * (1 << 20) + b"\x0b", b"\xff" * (2 << 20), b"\x0b" * (2 << 20), b"\x0a" + b"\xff" * (2 << 20)],
-    ids=["group behind many", "endless number", "groups", "endless length"],
-)
-def test_counting_the_calls_of_a_large_message_ends(message: bytes) -> None:
-    with pytest.raises((errors.MessageMalformed, errors.TooManyCalls, errors.TooManyFields)):
-        list(parsing.split("ScoreBatchRequest", message))
-
-
-def test_room_in_the_response_is_given_in_order_and_what_finds_none_is_not_computed() -> None:
-    def values(count: int) -> pb.LossCall:
-        return call("mse_loss", input=np.ones(count, np.float32), target=np.zeros(count, np.float32), reduction="none")
-
-    async def scenario(harness: Harness) -> None:
-        answers = await harness.batch([values(1000), values(1000), square(2), values(1000), values(100), square(3)])
-        assert [len(outcome.response.values.float32_values.values) for outcome in answers] == [1000, 1000, 0, 0, 100, 0]
-        refused = answers[3].error
-        assert (refused.code, refused.reason) == (8, "RESPONSE_TOO_LARGE")
-        assert int(refused.metadata["limit_bytes"]) == 12_000 < int(refused.metadata["actual_bytes"])
-        assert [answers[2].response.value, answers[5].response.value] == [4, 9]
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await harness.batch([wrong()] * 200)
-        assert error_of(raised.value).reason == "RESPONSE_TOO_LARGE"
-
-    run(scenario, max_response_bytes=12_000)
-
-
-def test_a_batch_whose_caller_is_gone_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario(harness: Harness) -> None:
-        gate = harness.gate(monkeypatch)
-        first = asyncio.create_task(harness.batch([square(1)]))
-        await gate.reached.wait()
-        second = asyncio.create_task(harness.batch([square(2), square(3)]))
-        await wait_until(lambda: harness.dispatcher.queued_calls == 2)
-        second.cancel()
-        await wait_until(lambda: harness.dispatcher.queued_calls == 0)
-        gate.open()
-        assert [outcome.response.value for outcome in await first] == [1]
-
-    run(scenario)
-
-
-# ---- evaluations
-
-
-def batches(*calls: tuple[str, pb.LossCall]) -> pb.EvaluateRequest:
-    return pb.EvaluateRequest(calls=[pb.SeriesCall(series=name, call=loss_call) for name, loss_call in calls])
+from support.harness import Harness, call, error_of, evaluate_request, run, square, wait_until, wrong
 
 
 async def evaluated(harness: Harness, *messages: pb.EvaluateRequest) -> list[pb.SeriesResult]:
@@ -158,12 +31,12 @@ async def evaluated(harness: Harness, *messages: pb.EvaluateRequest) -> list[pb.
 def test_an_evaluation_of_nothing_and_of_nothing_in_a_series() -> None:
     async def scenario(harness: Harness) -> None:
         assert await evaluated(harness) == []
-        assert await evaluated(harness, batches()) == []
+        assert await evaluated(harness, evaluate_request()) == []
         empty = call("mse_loss", input=[], target=[])
-        (result,) = await evaluated(harness, batches(("empty", empty)), batches(("empty", empty)))
+        (result,) = await evaluated(harness, evaluate_request(("empty", empty)), evaluate_request(("empty", empty)))
         assert math.isnan(result.value)
         assert (result.statistics.element_count, result.call_count) == (0, 2)
-        (result,) = await evaluated(harness, batches(("s", call("mse_loss", input=[], target=[], reduction="sum"))))
+        (result,) = await evaluated(harness, evaluate_request(("s", call("mse_loss", input=[], target=[], reduction="sum"))))
         assert result.value == 0
 
     run(scenario)
@@ -186,7 +59,7 @@ def test_each_series_has_its_loss_and_reduction() -> None:
             *parts("summed", "cross_entropy", logits, labels, reduction="sum"),
             *parts("", "kl_div", logs, np.exp(logs[::-1]), reduction="batchmean"),
         ]
-        results = await evaluated(harness, batches(*calls[::2]), batches(*calls[1::2]))
+        results = await evaluated(harness, evaluate_request(*calls[::2]), evaluate_request(*calls[1::2]))
         assert [result.series for result in results] == ["weighted", "summed", ""]
         assert [result.call_count for result in results] == [2, 2, 2]
         whole = await harness.batch(
@@ -232,7 +105,7 @@ def test_the_first_bad_call_ends_an_evaluation_with_its_error(
     async def scenario(harness: Harness) -> None:
         rpc = harness.stub.Evaluate()
         for calls in messages:
-            await rpc.write(batches(*calls))
+            await rpc.write(evaluate_request(*calls))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await rpc  # which is not at its end: the error comes at once
         error = error_of(raised.value)
@@ -242,7 +115,7 @@ def test_the_first_bad_call_ends_an_evaluation_with_its_error(
     run(scenario)
 
 
-def test_an_evaluation_waits_where_the_queue_or_the_server_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_waits_while_the_queue_or_the_server_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = 0
 
     async def scenario(harness: Harness) -> None:
@@ -265,7 +138,7 @@ def test_an_evaluation_waits_where_the_queue_or_the_server_is_full(monkeypatch: 
         rpc = harness.stub.Evaluate()
         await wait_until(lambda: harness.open_streams == 1)
         with harness.admission.hold(1 << 20):
-            await rpc.write(batches(*[("", square(number)) for number in range(20)]))
+            await rpc.write(evaluate_request(*[("", square(number)) for number in range(20)]))
             await waited.wait()
         await rpc.done_writing()
         (result,) = (await rpc).series
@@ -278,7 +151,7 @@ def test_an_evaluation_waits_where_the_queue_or_the_server_is_full(monkeypatch: 
 def test_memory_is_flat_over_a_long_evaluation() -> None:
     """On bytes, with a client that always has another message."""
     values = np.ones(10_000, np.float32)
-    message = batches(("a", call("mse_loss", input=values, target=0 * values)), ("b", square(2))).SerializeToString()
+    message = evaluate_request(("a", call("mse_loss", input=values, target=0 * values)), ("b", square(2))).SerializeToString()
     left, most = 2000, 0  # 160 MB
 
     async def scenario(harness: Harness) -> None:
@@ -318,7 +191,7 @@ def evaluate(stub: Any, calls: Sequence[tuple[str, pb.LossCall]], per_message: S
     size = 1
     while start < len(calls):
         size = next(sizes, size)
-        messages.append(batches(*calls[start : start + size]))
+        messages.append(evaluate_request(*calls[start : start + size]))
         start += size
     return {result.series: bits(result) for result in stub.Evaluate(iter(messages), timeout=30).series}
 
@@ -346,7 +219,7 @@ def test_any_split_order_and_interleaving_gives_the_same_statistics(stub: Any, d
 @settings(max_examples=15)
 @given(data=st.data())
 def test_the_order_of_mini_batches_does_not_change_a_bit(stub: Any, data: st.DataObject) -> None:
-    """Numbers of any magnitude: whoever rounds in between gets another result."""
+    """Numbers of any magnitude: a server that rounds in between gets another result."""
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
     calls = []
     for name in NAMES:
@@ -367,52 +240,3 @@ def test_sums_of_a_series_are_rounded_once() -> None:
     for number in (1e100, 1.0, -1e100):
         made.totals.add(Statistics(number, number, 1.0, 1, 0))
     assert (made.totals.sum, made.totals.value("mean"), made.totals.call_count) == (1.0, 1 / 3, 3)
-
-
-# ---- bugs of ours
-
-
-@pytest.fixture
-def reading_l1_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a bug in the reading of one loss would."""
-    validate = reader.validate
-
-    def broken(spec: LossSpec, arguments: Arguments, limits: RequestLimits) -> Call:
-        if spec.rpc == "L1Loss":
-            raise RuntimeError("secret in /etc/passwd")
-        return validate(spec, arguments, limits)
-
-    monkeypatch.setattr(reader, "validate", broken)
-
-
-@pytest.mark.usefixtures("reading_l1_fails")
-def test_a_failure_that_nobody_foresaw_is_one_calls_own() -> None:
-    broken = call("l1_loss", input=[1.0], target=[0.0])
-
-    async def scenario(harness: Harness) -> None:
-        with capture_logs() as logs:
-            first, failed, last = await harness.batch([square(2), broken, square(3)])
-            session = Session(harness.stub.ScoreStream())
-            await session.send((1, square(2)), (2, broken), (3, square(3)))
-            streamed = dict([await session.next() for _ in range(3)])
-            await session.end()
-        assert [first.response.value, last.response.value] == [4, 9]
-        assert [streamed[1].response.value, streamed[3].response.value] == [4, 9]
-        for outcome in (failed, streamed[2]):
-            assert (outcome.error.code, outcome.error.reason) == (13, "UNEXPECTED")
-            assert "secret" not in outcome.error.message
-        assert [entry["event"] for entry in logs] == ["unexpected_exception"] * 2
-
-    run(scenario)
-
-
-@pytest.mark.usefixtures("reading_l1_fails")
-def test_a_failure_that_nobody_foresaw_ends_an_evaluation_and_says_at_which_message() -> None:
-    async def scenario(harness: Harness) -> None:
-        calls = [pb.SeriesCall(series="a", call=square(1)), pb.SeriesCall(series="b", call=call("l1_loss", input=[1.0], target=[0.0]))]
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await harness.stub.Evaluate(iter([pb.EvaluateRequest(calls=[one]) for one in calls]))
-        error = error_of(raised.value)
-        assert (error.code, error.reason, error.metadata["message_index"]) == (13, "UNEXPECTED", "1")
-
-    run(scenario)

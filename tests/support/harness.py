@@ -43,6 +43,11 @@ def wrong() -> pb.LossCall:
     return made
 
 
+def evaluate_request(*calls: tuple[str, pb.LossCall]) -> pb.EvaluateRequest:
+    """A message of calls, each with the name of its series."""
+    return pb.EvaluateRequest(calls=[pb.SeriesCall(series=name, call=loss_call) for name, loss_call in calls])
+
+
 def error_of(raised: Any) -> pb.Error:
     """The status of an RPC as an Error."""
     status = status_pb2.Status.FromString(dict(raised.trailing_metadata())["grpc-status-details-bin"])
