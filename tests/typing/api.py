@@ -24,7 +24,10 @@ def blocking(client: lossd.Client, logits: Array, labels: NDArray[np.int64]) -> 
     assert_type(client.ctc_loss(logits, labels, [3], [2], reduction="none"), Array)
     distance = lossd.CosineDistance()
     assert_type(client.triplet_margin_with_distance_loss(logits, logits, logits, distance_function=distance), float)
-    client.mse_loss(logits, logits, reduction="average")  # type: ignore[call-overload]
+    reduction = str(labels)  # a variable
+    assert_type(client.cross_entropy(logits, labels, reduction=reduction), float | Array)
+    assert_type(client.mse_loss(logits, logits, reduction), float | Array)
+    assert_type(client.mse_loss(logits, logits, reduction, return_statistics=True), lossd.LossResult)
     client.mse_loss(logits, logits, patience=3)  # type: ignore[call-overload]
     client.kl_div(logits)  # type: ignore[call-overload]
 

@@ -16,9 +16,10 @@ from lossd import _calls
 from lossd._batch import AsyncBatch
 from lossd._calls import Encoded
 from lossd._codec import UNSET, LossResult, Request, Unset
-from lossd._core import Core, Job, T
+from lossd._core import Core, Job
 from lossd._errors import closed_error, error_of_rpc
 from lossd._evaluation import AsyncEvaluation
+from lossd._foundation import T
 from lossd._outbox import CONCURRENT_MESSAGES
 from lossd._task_stream import TaskStream
 from lossd.v1 import loss_service_pb2

@@ -15,9 +15,10 @@ from lossd import _calls
 from lossd._batch import Batch
 from lossd._calls import Encoded
 from lossd._codec import UNSET, LossResult, Request, Unset
-from lossd._core import Core, Job, T, run
+from lossd._core import Core, Job, run
 from lossd._errors import closed_error, error_of_rpc
 from lossd._evaluation import Evaluation
+from lossd._foundation import T
 from lossd._outbox import CONCURRENT_MESSAGES
 from lossd._thread_stream import ThreadStream
 from lossd.v1 import loss_service_pb2

@@ -6,27 +6,12 @@ never suspend, so that `run` completes a coroutine over them in one step, withou
 """
 
 import math
-import os
-import random
-import time
-import warnings
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
-
-import grpc
+from typing import Any, Final
 
 from lossd import _calls, _codec, _parts, _split, twins
 from lossd._calls import Encoded
-from lossd._channel import (
-    DEFAULT_TIMEOUT_SECONDS,
-    MAX_MESSAGE_BYTES,
-    Rotation,
-    addresses,
-    call_metadata,
-    channel_credentials,
-    channel_options,
-)
 from lossd._codec import UNSET, LossResult, Request, Unset
 from lossd._errors import (
     ConnectionFailedError,
@@ -36,20 +21,15 @@ from lossd._errors import (
     LossdError,
     OverloadedError,
     TooLargeError,
-    closed_error,
 )
 from lossd._explain import check_shapes, explained, in_whole
+from lossd._foundation import Foundation, T, remaining
 from lossd._losses import LossMethods
 from lossd._losses._base import ArrayT, FloatT, ResultT
 from lossd._outbox import LARGEST_CALL_BYTES, MESSAGE_BYTES, Alone
 from lossd.v1 import loss_service_pb2
 
 SERVICE: Final = "lossd.v1.LossService"
-# Between two attempts of a call: twice as long each time, of which a random half is left out, and as long as a server asks on top.
-_FIRST_PAUSE_SECONDS: Final = 0.05
-_LONGEST_PAUSE_SECONDS: Final = 1.0
-
-T = TypeVar("T")
 Job = Callable[[], Coroutine[Any, Any, T]]
 
 _LossResponse: Final = twins.twin("LossResponse")
@@ -66,60 +46,10 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a blocking primitive suspended")
 
 
-def _connect(kind: Any, arguments: dict[str, Any]) -> Any:
-    return kind(**arguments)
-
-
-class Core(LossMethods[FloatT, ArrayT, ResultT]):
+class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
     """See the module."""
 
-    def __init__(
-        self,
-        target: str | Sequence[str] | None = None,
-        *,
-        timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
-        retry: bool = True,
-        coalesce: bool = False,
-        split: bool = True,
-        tls: bool = False,
-        credentials: grpc.ChannelCredentials | None = None,
-        token: str | None = None,
-        metadata: Sequence[tuple[str, str | bytes]] = (),
-        connections: int = 1,
-        interceptors: Sequence[Any] = (),
-        max_message_bytes: int = MAX_MESSAGE_BYTES,
-        options: Sequence[tuple[str, Any]] = (),
-    ) -> None:
-        self._closed = True  # unless all arguments are right
-        self._arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self._targets = addresses(target) * connections
-        self._credentials = channel_credentials(credentials, tls)
-        self._metadata = call_metadata(token, metadata)
-        self._options = channel_options(max_message_bytes, options, alone=len(self._targets) == 1)
-        self._interceptors = interceptors
-        self._rotation = Rotation(len(self._targets))
-        self._timeout = timeout
-        self._retry = retry
-        self._coalesce = coalesce
-        self._split = split
-        self._limit = max_message_bytes
-        self._pid = os.getpid()
-        self._set_up()
-        self._closed = False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A copy connects by itself. Channel credentials and most interceptors cannot be pickled; `tls=True` can."""
-        return _connect, (type(self), self._arguments)
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {type(self).__name__}; use it in a with statement, or close it", ResourceWarning, stacklevel=2)
-
     # Implementation details follow: first the primitives.
-
-    def _set_up(self) -> None:
-        """The end of the constructor."""
-        raise NotImplementedError
 
     async def _unary(self, method: str, message: bytes, timeout: float | None) -> bytes:
         """One attempt of a unary RPC. Raises LossdError."""
@@ -127,10 +57,6 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
 
     async def _post(self, call: Encoded, deadline: float | None) -> Any:
         """The LossResponse twin that the shared stream answers. Raises LossdError, or Alone."""
-        raise NotImplementedError
-
-    async def _sleep(self, seconds: float) -> None:
-        """Waits. May return early if the client is closed meanwhile."""
         raise NotImplementedError
 
     async def _all(self, jobs: Sequence[Job[T]]) -> list[T]:
@@ -309,49 +235,3 @@ class Core(LossMethods[FloatT, ArrayT, ResultT]):
         except DeadlineError as error:
             message = f"no server answered within the timeout: {error.message}"
             raise ConnectionFailedError(ErrorDetails("UNAVAILABLE", message)) from error
-
-    async def _retried(
-        self, attempt: Callable[[float | None], Coroutine[Any, Any, T]], deadline: float | None, retry: bool | None = None
-    ) -> T:
-        """The result of an attempt, which is made until it does not fail with ConnectionFailedError or OverloadedError.
-
-        All RPCs are idempotent. An error is raised at once if the next attempt would come after the deadline. An attempt gets the
-        seconds that are left. `retry` overrides the client's setting.
-        """
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            self._check_usable()
-            try:
-                return await attempt(remaining(deadline))
-            except LossdError as error:
-                if self._closed:
-                    raise closed_error() from error
-                if not isinstance(error, ConnectionFailedError | OverloadedError) or not (self._retry if retry is None else retry):
-                    raise
-                seconds = (error.details.retry_after_seconds or 0.0) + pause * random.uniform(0.5, 1.0)
-                if time.monotonic() + seconds >= (math.inf if deadline is None else deadline):
-                    raise
-            await self._sleep(seconds)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-
-    def _deadline(self, timeout: float | Unset | None) -> float | None:
-        """On time.monotonic's clock. `timeout` is in seconds; None waits for ever, and UNSET is the client's."""
-        timeout = self._timeout if timeout is UNSET else timeout
-        return None if timeout is None else time.monotonic() + timeout
-
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise closed_error()
-        if os.getpid() != self._pid:
-            name = type(self).__name__
-            raise RuntimeError(f"this {name} was made before a fork; gRPC channels do not survive one: make a new {name}")
-
-
-def remaining(deadline: float | None) -> float | None:
-    """Seconds until the deadline, on time.monotonic's clock. Raises DeadlineError where it has passed."""
-    if deadline is None:
-        return None
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise DeadlineError(ErrorDetails("DEADLINE_EXCEEDED", "the call's timeout has passed"))
-    return left

@@ -21,6 +21,9 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def nll_loss(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ..., ignore_index: int = ...,
                  reduction: str = ..., *, return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def nll_loss(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ..., ignore_index: int = ...,
+                 reduction: str = ..., *, return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def nll_loss(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
                  reduction: str = "mean", *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """-weight[y] input[y]; the mean divides by the sum of weight[y] over the targets not ignored, and is NaN where all are.
@@ -56,6 +59,10 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
     def cross_entropy(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ..., ignore_index: int = ...,
                       reduction: str = ..., label_smoothing: float = ..., *, return_statistics: Yes, **options: Unpack[CallOptions]
                       ) -> ResultT: ...
+    @overload
+    def cross_entropy(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ..., ignore_index: int = ...,
+                      reduction: str = ..., label_smoothing: float = ..., *, return_statistics: No = ..., **options: Unpack[CallOptions]
+                      ) -> FloatT | ArrayT: ...
     def cross_entropy(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
                       reduction: str = "mean", label_smoothing: float = 0.0, *, return_statistics: bool = False,
                       **options: Unpack[CallOptions]) -> Any:
@@ -97,6 +104,9 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def binary_cross_entropy(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ..., reduction: str = ..., *,
                              return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def binary_cross_entropy(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ..., reduction: str = ..., *,
+                             return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def binary_cross_entropy(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: str = "mean", *,
                              return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """-weight (t ln x + (1 - t) ln(1 - x)), the logs clamped at -100; the mean divides by the number of elements.
@@ -131,6 +141,10 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
     def binary_cross_entropy_with_logits(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ...,
                                          reduction: str = ..., pos_weight: ArrayLike | None = ..., *, return_statistics: Yes,
                                          **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def binary_cross_entropy_with_logits(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ...,
+                                         reduction: str = ..., pos_weight: ArrayLike | None = ..., *, return_statistics: No = ...,
+                                         **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def binary_cross_entropy_with_logits(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
                                          reduction: str = "mean", pos_weight: ArrayLike | None = None, *,
                                          return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
@@ -165,6 +179,9 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def soft_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., *, return_statistics: Yes,
                          allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def soft_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., *, return_statistics: No = ...,
+                         allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def soft_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", *, return_statistics: bool = False,
                          allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
         """ln(1 + exp(-target input)), stably; the mean divides by the number of elements.
@@ -195,6 +212,9 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def multi_margin_loss(self, input: ArrayLike, target: ArrayLike, p: int = ..., margin: float = ..., weight: ArrayLike | None = ...,
                           reduction: str = ..., *, return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def multi_margin_loss(self, input: ArrayLike, target: ArrayLike, p: int = ..., margin: float = ..., weight: ArrayLike | None = ...,
+                          reduction: str = ..., *, return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def multi_margin_loss(self, input: ArrayLike, target: ArrayLike, p: int = 1, margin: float = 1.0, weight: ArrayLike | None = None,
                           reduction: str = "mean", *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """sum over j != y of weight[y] max(0, margin - input[y] + input[j])^p / C; the mean divides by N.

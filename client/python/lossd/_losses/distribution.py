@@ -21,6 +21,9 @@ class DistributionLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def kl_div(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., log_target: bool = ..., *, return_statistics: Yes,
                **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def kl_div(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., log_target: bool = ..., *, return_statistics: No = ...,
+               **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def kl_div(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", log_target: bool = False, *,
                return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """target (ln target - input), or exp(target) (target - input) with log_target.
@@ -52,6 +55,9 @@ class DistributionLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def poisson_nll_loss(self, input: ArrayLike, target: ArrayLike, log_input: bool = ..., full: bool = ..., eps: float = ...,
                          reduction: str = ..., *, return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def poisson_nll_loss(self, input: ArrayLike, target: ArrayLike, log_input: bool = ..., full: bool = ..., eps: float = ...,
+                         reduction: str = ..., *, return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def poisson_nll_loss(self, input: ArrayLike, target: ArrayLike, log_input: bool = True, full: bool = False, eps: float = 1e-08,
                          reduction: str = "mean", *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """exp(input) - target input, or input - target ln(input + eps) without log_input.
@@ -85,6 +91,9 @@ class DistributionLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def gaussian_nll_loss(self, input: ArrayLike, target: ArrayLike, var: ArrayLike | float, full: bool = ..., eps: float = ...,
                           reduction: str = ..., *, return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def gaussian_nll_loss(self, input: ArrayLike, target: ArrayLike, var: ArrayLike | float, full: bool = ..., eps: float = ...,
+                          reduction: str = ..., *, return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def gaussian_nll_loss(self, input: ArrayLike, target: ArrayLike, var: ArrayLike | float, full: bool = False, eps: float = 1e-06,
                           reduction: str = "mean", *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """0.5 (ln v + (input - target)^2 / v) with v = max(var, eps); full adds 0.5 ln(2 pi).

@@ -25,6 +25,10 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
     def margin_ranking_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ..., reduction: str = ..., *,
                             return_statistics: Yes,
                             allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def margin_ranking_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ..., reduction: str = ..., *,
+                            return_statistics: No = ...,
+                            allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def margin_ranking_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0, reduction: str = "mean",
                             *, return_statistics: bool = False,
                             allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
@@ -62,6 +66,10 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
     def hinge_embedding_loss(self, input: ArrayLike, target: ArrayLike, margin: float = ..., reduction: str = ..., *,
                              return_statistics: Yes,
                              allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def hinge_embedding_loss(self, input: ArrayLike, target: ArrayLike, margin: float = ..., reduction: str = ..., *,
+                             return_statistics: No = ...,
+                             allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def hinge_embedding_loss(self, input: ArrayLike, target: ArrayLike, margin: float = 1.0, reduction: str = "mean", *,
                              return_statistics: bool = False,
                              allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
@@ -98,6 +106,10 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
     def cosine_embedding_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ..., reduction: str = ...,
                               *, return_statistics: Yes,
                               allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def cosine_embedding_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = ..., reduction: str = ...,
+                              *, return_statistics: No = ...,
+                              allow_any_target: bool = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def cosine_embedding_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0, reduction: str = "mean",
                               *, return_statistics: bool = False,
                               allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
@@ -135,6 +147,10 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
     def triplet_margin_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, margin: float = ..., p: float = ...,
                             eps: float = ..., swap: bool = ..., reduction: str = ..., *, return_statistics: Yes,
                             **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def triplet_margin_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, margin: float = ..., p: float = ...,
+                            eps: float = ..., swap: bool = ..., reduction: str = ..., *, return_statistics: No = ...,
+                            **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def triplet_margin_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, margin: float = 1.0, p: float = 2,
                             eps: float = 1e-06, swap: bool = False, reduction: str = "mean", *, return_statistics: bool = False,
                             **options: Unpack[CallOptions]) -> Any:
@@ -175,6 +191,11 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
     def triplet_margin_with_distance_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *,
                                           distance_function: DistanceFunction | None = ..., margin: float = ..., swap: bool = ...,
                                           reduction: str = ..., return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def triplet_margin_with_distance_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *,
+                                          distance_function: DistanceFunction | None = ..., margin: float = ..., swap: bool = ...,
+                                          reduction: str = ..., return_statistics: No = ..., **options: Unpack[CallOptions]
+                                          ) -> FloatT | ArrayT: ...
     def triplet_margin_with_distance_loss(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *,
                                           distance_function: DistanceFunction | None = None, margin: float = 1.0, swap: bool = False,
                                           reduction: str = "mean", return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:

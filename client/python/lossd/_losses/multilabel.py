@@ -21,6 +21,9 @@ class MultiLabelLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def multilabel_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., *, return_statistics: Yes,
                                **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def multilabel_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., *, return_statistics: No = ...,
+                               **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def multilabel_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", *, return_statistics: bool = False,
                                **options: Unpack[CallOptions]) -> Any:
         """sum over labels j and non-labels i of max(0, 1 - (input[j] - input[i])) / C; the mean divides by N.
@@ -49,6 +52,9 @@ class MultiLabelLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def multilabel_soft_margin_loss(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ..., reduction: str = ..., *,
                                     return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def multilabel_soft_margin_loss(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ..., reduction: str = ..., *,
+                                    return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def multilabel_soft_margin_loss(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: str = "mean",
                                     *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """The mean over C of -weight (t ln sigmoid(x) + (1 - t) ln sigmoid(-x)); the mean divides by the number of rows.

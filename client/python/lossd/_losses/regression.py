@@ -21,6 +21,9 @@ class RegressionLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def l1_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., weight: ArrayLike | None = ..., *,
                 return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def l1_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., weight: ArrayLike | None = ..., *,
+                return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def l1_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", weight: ArrayLike | None = None, *,
                 return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """|input - target|, times weight; the mean divides by the number of elements, or by sum(weight).
@@ -51,6 +54,9 @@ class RegressionLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def mse_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., weight: ArrayLike | None = ..., *,
                  return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def mse_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., weight: ArrayLike | None = ..., *,
+                 return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def mse_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", weight: ArrayLike | None = None, *,
                  return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """(input - target)^2, times weight; the mean divides by the number of elements, or by sum(weight).
@@ -81,6 +87,9 @@ class RegressionLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def smooth_l1_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., beta: float = ..., *, return_statistics: Yes,
                        **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def smooth_l1_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., beta: float = ..., *, return_statistics: No = ...,
+                       **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def smooth_l1_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", beta: float = 1.0, *,
                        return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """0.5 d^2 / beta where d = |input - target| < beta, else d - 0.5 beta; the mean divides by the number of elements.
@@ -110,6 +119,9 @@ class RegressionLosses(Caller[FloatT, ArrayT, ResultT]):
     @overload
     def huber_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., delta: float = ..., weight: ArrayLike | None = ...,
                    *, return_statistics: Yes, **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def huber_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = ..., delta: float = ..., weight: ArrayLike | None = ...,
+                   *, return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def huber_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", delta: float = 1.0,
                    weight: ArrayLike | None = None, *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """0.5 d^2 where d = |input - target| <= delta, else delta (d - 0.5 delta), times weight.

@@ -24,6 +24,10 @@ class SequenceLosses(Caller[FloatT, ArrayT, ResultT]):
     def ctc_loss(self, log_probs: ArrayLike, targets: ArrayLike, input_lengths: ArrayLike, target_lengths: ArrayLike, blank: int = ...,
                  reduction: str = ..., zero_infinity: bool = ..., *, return_statistics: Yes, **options: Unpack[CallOptions]
                  ) -> ResultT: ...
+    @overload
+    def ctc_loss(self, log_probs: ArrayLike, targets: ArrayLike, input_lengths: ArrayLike, target_lengths: ArrayLike, blank: int = ...,
+                 reduction: str = ..., zero_infinity: bool = ..., *, return_statistics: No = ..., **options: Unpack[CallOptions]
+                 ) -> FloatT | ArrayT: ...
     def ctc_loss(self, log_probs: ArrayLike, targets: ArrayLike, input_lengths: ArrayLike, target_lengths: ArrayLike, blank: int = 0,
                  reduction: str = "mean", zero_infinity: bool = False, *, return_statistics: bool = False,
                  **options: Unpack[CallOptions]) -> Any:

@@ -28,6 +28,11 @@ class VocabularyLosses(Caller[FloatT, ArrayT, ResultT]):
                              linear_bias: ArrayLike | None = ..., weight: ArrayLike | None = ..., reduction: str = ...,
                              ignore_index: int | None = ..., label_smoothing: float = ..., return_statistics: Yes,
                              **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def linear_cross_entropy(self, input: ArrayLike, linear_weight: ArrayLike, target: ArrayLike, *,
+                             linear_bias: ArrayLike | None = ..., weight: ArrayLike | None = ..., reduction: str = ...,
+                             ignore_index: int | None = ..., label_smoothing: float = ..., return_statistics: No = ...,
+                             **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def linear_cross_entropy(self, input: ArrayLike, linear_weight: ArrayLike, target: ArrayLike, *,
                              linear_bias: ArrayLike | None = None, weight: ArrayLike | None = None, reduction: str = "mean",
                              ignore_index: int | None = None, label_smoothing: float = 0.0, return_statistics: bool = False,
@@ -75,6 +80,11 @@ class VocabularyLosses(Caller[FloatT, ArrayT, ResultT]):
                                        tail: Sequence[tuple[ArrayLike, ArrayLike]], cutoffs: Sequence[int],
                                        head_bias: ArrayLike | None = ..., reduction: str = ..., return_statistics: Yes,
                                        **options: Unpack[CallOptions]) -> ResultT: ...
+    @overload
+    def adaptive_log_softmax_with_loss(self, input: ArrayLike, target: ArrayLike, *, head_weight: ArrayLike,
+                                       tail: Sequence[tuple[ArrayLike, ArrayLike]], cutoffs: Sequence[int],
+                                       head_bias: ArrayLike | None = ..., reduction: str = ..., return_statistics: No = ...,
+                                       **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def adaptive_log_softmax_with_loss(self, input: ArrayLike, target: ArrayLike, *, head_weight: ArrayLike,
                                        tail: Sequence[tuple[ArrayLike, ArrayLike]], cutoffs: Sequence[int],
                                        head_bias: ArrayLike | None = None, reduction: str = "mean", return_statistics: bool = False,
