@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
-    """Where a server listens that lives as long as the session, on its own event loop in a thread of this process."""
+    """The address of a server for the whole session, on its own event loop in a thread of this process."""
     ready = threading.Event()
     state: dict[str, object] = {}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The admin port: its paths and methods, what it says while the server drains, and clients that are slow or many."""
+"""The admin port: its paths and methods, its answers while the server drains, and clients that are slow or many."""
 
 import asyncio
 import contextlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a `lossd serve` ends: in time whatever the device does, and at once at the second signal."""
+"""How `lossd serve` ends: in time even if the device is stuck, and at once at the second signal."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much one holder may have, and what is left for the next."""
+"""How much one holder may have, and how much is left for the next."""
 
 from contextlib import suppress
 

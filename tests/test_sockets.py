@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a server may listen, what it replaces there, and what it removes when it ends."""
+"""The addresses on which a server may listen, the sockets that it replaces, and those that it removes when it stops."""
 
 import errno
 import os

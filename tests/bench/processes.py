@@ -72,7 +72,7 @@ class Server:
         return sum(map(_cpu_seconds, [self.process.pid, *self._children()]))
 
     def cpu_seconds_by_worker(self) -> list[float]:
-        """Of each worker alone, where there are several."""
+        """Of each worker alone, if there are several."""
         return [_cpu_seconds(pid) for pid in self._children()]
 
     def resident_bytes(self) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A device and its thread: one bad call harms nobody, and what is lost is said to be lost."""
+"""A device and its thread: a bad call fails alone, and the device reports when it is lost."""
 
 import dataclasses
 import threading

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two kinds of device memory: staged transfers and sums, on the CPU and, where there is one, on a GPU."""
+"""The two kinds of device memory: staged transfers and sums, on the CPU and, if the machine has one, on a GPU."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Promise 6, of one call: what it takes stays under the estimate by which it was admitted, for every loss."""
+"""Promise 6 for one call: its memory stays below the estimate by which it was admitted, for every loss."""
 
 import json
 import os

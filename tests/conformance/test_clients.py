@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The common clients of gRPC, in their default settings, directly and through a network of some length."""
+"""The common clients of gRPC, in their default settings, directly and through a network with latency."""
 
 from collections.abc import Iterator
 

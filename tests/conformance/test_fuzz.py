@@ -12,7 +12,7 @@ SECONDS = 20
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_short_run_finds_nothing(target: str) -> None:
+def test_a_short_run_finds_no_crash(target: str) -> None:
     if importlib.util.find_spec("atheris") is None and os.environ.get("LOSSD_REQUIRE_TOOLS") != "1":
         pytest.skip("atheris is not installed: pip install 'lossd[fuzz]'")
     result = run(target, SECONDS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that ask now and then whether the server is still there."""
+"""Clients that send keepalive pings."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -57,7 +57,7 @@ def test_the_client_sends_its_token_and_says_who_was_refused(
 
 
 @pytest.mark.parametrize("coalesce", [False, True], ids=["unary", "stream"])
-def test_the_client_for_asyncio_too(tokens_path: Path, coalesce: bool) -> None:
+def test_the_asyncio_client_sends_its_token_too(tokens_path: Path, coalesce: bool) -> None:
     async def main(address: str) -> None:
         async with lossd.AsyncClient(address, token=ALICE, coalesce=coalesce) as client:
             assert await client.mse_loss([3.0], [1.0]) == 4.0
@@ -69,7 +69,7 @@ def test_the_client_for_asyncio_too(tokens_path: Path, coalesce: bool) -> None:
         asyncio.run(main(address))
 
 
-def test_every_method_asks_for_a_token_but_health(tokens_path: Path) -> None:
+def test_every_method_but_health_requires_a_token(tokens_path: Path) -> None:
     async def scenario(harness: Harness) -> None:
         reflection = reflection_pb2_grpc.ServerReflectionStub(harness.channel).ServerReflectionInfo
         for method in (harness.stub.ScoreStream, harness.stub.Evaluate, reflection):
@@ -113,7 +113,7 @@ def test_a_call_without_a_token_is_refused_before_its_message_is_read(tokens_pat
     run(scenario, tokens_file=str(tokens_path))
 
 
-def test_a_token_that_is_added_is_let_in_and_one_that_is_removed_is_not(tokens_path: Path, at_once: None) -> None:
+def test_an_added_token_is_accepted_and_a_removed_one_is_refused(tokens_path: Path, at_once: None) -> None:
     with testing.server(tokens_file=str(tokens_path)) as address, lossd.Client(address, token=BOB) as bob:
         assert bob.mse_loss([3.0], [1.0]) == 4.0
         carol, line = make_token("carol")

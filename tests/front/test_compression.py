@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed messages: what is taken, the room that they take, and whose turn it is."""
+"""Compressed messages: which are accepted, the memory that counts for them, and the order in which callers' messages are unpacked."""
 
 import asyncio
 import gzip
@@ -173,7 +173,7 @@ def test_a_caller_has_one_thread_and_callers_take_turns(monkeypatch: pytest.Monk
     asyncio.run(scenario())
 
 
-def test_who_is_cancelled_keeps_thread_and_room_until_the_thread_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_caller_keeps_its_thread_and_room_until_the_thread_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         threads, unpacker, admission = Threads(monkeypatch), Unpacker(), Admission(1 << 30)
         first = asyncio.ensure_future(unpacker.unpack(b"first", "deflate", LIMIT, "x", admission.reserve))
@@ -197,7 +197,7 @@ def test_who_is_cancelled_keeps_thread_and_room_until_the_thread_is_done(monkeyp
 
 
 def padded(message: bytes, nbytes: int) -> bytes:
-    """The message with a field that nobody knows."""
+    """The message with an unknown field."""
     size = nbytes - len(message)
     return message + b"\xfa\x7f" + bytes((size & 127 | 128, size >> 7 & 127 | 128, size >> 14)) + bytes(size)
 

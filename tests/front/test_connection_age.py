@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Old connections are asked to end, so that clients connect anew: what is under way on them completes, for as long as the grace lasts."""
+"""The server asks old connections to end, so that clients connect anew. Open streams complete if they end within the grace period."""
 
 import asyncio
 from contextlib import suppress
@@ -36,7 +36,7 @@ def test_an_old_connection_hears_goaway_its_streams_complete_and_then_it_ends() 
 
 
 @pytest.mark.parametrize("answers_ping", [False, True])
-def test_after_the_grace_the_connection_is_closed_whatever_is_on_it(answers_ping: bool) -> None:
+def test_after_the_grace_period_the_connection_is_closed_even_if_streams_are_open(answers_ping: bool) -> None:
     async def scenario(harness: Harness) -> None:
         async with asyncio.timeout(PATIENCE), wire(harness) as client:
             client.open(1)
@@ -63,7 +63,7 @@ def test_clients_do_not_notice() -> None:
     run(scenario, max_connection_age_seconds=0.5)
 
 
-def test_a_stream_goes_on_without_a_grace() -> None:
+def test_a_stream_goes_on_if_there_is_no_grace_period() -> None:
     async def scenario(harness: Harness) -> None:
         stream = Session(harness.stub.ScoreStream())
         for number in range(20):

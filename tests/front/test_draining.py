@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that stops: what it still answers, whom it does not wait for, and that it ends in time whatever goes on."""
+"""A server that stops: the RPCs that it still answers, those that it does not wait for, and that it always ends in time."""
 
 import asyncio
 import socket
@@ -102,7 +102,7 @@ def test_streams_that_never_end_and_requests_that_never_arrive_are_not_waited_fo
     run(scenario, drain_seconds=600)
 
 
-def test_nobody_is_refused_while_another_uploads() -> None:
+def test_a_drain_refuses_nobody_while_another_caller_uploads() -> None:
     """Callers hear of the drain by GOAWAY, and find another server; none is told that this one shuts down."""
 
     async def scenario(harness: Harness) -> None:
@@ -182,7 +182,7 @@ def test_answers_that_are_being_read_are_read_to_their_end() -> None:
 
 
 @pytest.mark.parametrize("over", ["unary", "stream", "batch"])
-def test_a_batch_that_never_ends_does_not_hold_the_stop_up_and_its_callers_are_told(over: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_never_ends_does_not_delay_the_stop_and_its_callers_get_an_error(over: str, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
 
     def compute(*_: Any) -> Any:
@@ -217,7 +217,7 @@ def test_a_batch_that_never_ends_does_not_hold_the_stop_up_and_its_callers_are_t
 
 
 def run_without_end(scenario: Any, **options: Any) -> None:
-    """As `run`, without a look at what is left: the batch holds on to its calls."""
+    """As `run`, but the server may still hold something: the batch keeps its calls."""
 
     async def main() -> None:
         async with launch(**options) as harness:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC as it is on the wire: requests by hand against a live server."""
+"""gRPC on the wire: requests by hand against a live server."""
 
 import asyncio
 import gzip
@@ -129,7 +129,7 @@ MESSAGES = [*ONE_MESSAGE, [WINDOW + 1] * 4, [9, WINDOW]]
 
 
 def unknown(size: int) -> bytes:
-    """A message of this size with one field that nobody knows."""
+    """A message of this size with one unknown field."""
     length = size - 5
     return b"\xc2\x3e" + bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14)) + bytes(length)
 

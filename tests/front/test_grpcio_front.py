@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--transport grpcio`: life, deadlines, callers and TLS, as our own front has them. What it answers: test_transports.py."""
+"""`--transport grpcio`: start and stop, deadlines, callers and TLS, as our own front has them. Its answers: test_transports.py."""
 
 import asyncio
 import socket
@@ -90,7 +90,7 @@ def test_a_caller_that_leaves_takes_its_call_out_of_the_queue(transport: str, mo
 
 
 @both_transports
-def test_what_is_full_says_when_to_come_back(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_for_a_full_server_says_when_to_try_again(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(harness: Harness) -> None:
         gate = harness.gate(monkeypatch)
         first = asyncio.create_task(harness.unary(square(2)))
@@ -256,7 +256,7 @@ def test_an_address_that_is_in_use_is_an_error() -> None:
             pass
 
 
-def test_a_path_is_taken_from_no_file_and_no_server_that_lives(tmp_path: Path) -> None:
+def test_a_socket_does_not_replace_a_file_or_the_socket_of_a_running_server(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("data")
     listen = f"unix:{tmp_path}/socket"
     with testing.server(listen=listen, transport="grpcio") as address, lossd.Client(address) as client:

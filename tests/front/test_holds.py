@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a peer can make the front hold counts until it is gone, and a drain waits only for what it has accepted."""
+"""Memory that a peer makes the front hold counts until it is free, and a drain waits only for messages that were accepted."""
 
 import asyncio
 import base64
@@ -82,7 +82,7 @@ def test_small_answers_that_wait_count_with_what_an_rpc_takes() -> None:
     run(scenario)
 
 
-def test_what_a_stream_wrote_before_its_deadline_counts_until_it_has_left() -> None:
+def test_an_answer_that_a_stream_wrote_before_its_deadline_counts_until_it_has_left() -> None:
     async def scenario(harness: Harness) -> None:
         async with wire(harness) as client:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
@@ -113,7 +113,7 @@ def test_a_caller_that_takes_no_answers_is_refused_at_its_share() -> None:
 
 
 def test_a_peer_that_does_not_read_is_served_no_further_until_it_reads() -> None:
-    """Whatever windows it gives: what its transport holds counts, and what it sends meanwhile stays unread."""
+    """With any windows: the bytes that its transport holds count, and further frames of the peer stay unread."""
     streams = range(1, 20_000, 2)
 
     async def scenario(harness: Harness) -> None:
@@ -176,8 +176,8 @@ def test_a_large_message_counts_once_and_from_its_arrival_until_its_answer_has_l
     run(scenario)
 
 
-def test_messages_that_wait_for_the_room_of_their_calls_count_meanwhile() -> None:
-    """Messages whose calls take more room than there is, from more streams than there is room for."""
+def test_messages_count_while_they_wait_for_the_room_of_their_calls() -> None:
+    """The calls of each message exceed the free memory, and there are more streams than it can hold."""
     message = pb.EvaluateRequest(calls=[pb.SeriesCall(call=square(2))] * 2000).SerializeToString()
     most = 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client may take before a call of it reaches us. Every bound is exceeded, over HTTP/2 by hand where gRPC's clients would not."""
+"""The bounds of what a client may use before the server reads a call. If gRPC's clients cannot exceed a bound, frames by hand do."""
 
 import asyncio
 import errno
@@ -115,7 +115,7 @@ def test_a_client_that_pings_too_often_is_disconnected(with_calls: bool) -> None
 
 
 def test_a_client_may_ping_between_the_pieces_of_an_answer() -> None:
-    """As grpc-go and grpc-java do, to measure the bandwidth: gRPC's servers forgive the pings before whatever they send."""
+    """As grpc-go and grpc-java do, to measure the bandwidth: gRPC's servers reset their count of pings whenever they send anything."""
 
     async def scenario(harness: Harness) -> None:
         values = [0.5] * 100_000
@@ -186,10 +186,10 @@ async def no_settings(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("say", [silence, one_byte, a_byte_now_and_then, no_settings])
 @pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "tls"])
-def test_a_connection_has_one_deadline_for_all_that_it_begins_with(
+def test_a_connection_has_one_deadline_for_its_whole_setup(
     say: Callable[[asyncio.StreamWriter], Awaitable[None]], with_tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would count as one of those that there may be, for as long as it likes."""
+    """Otherwise it would count against the limit for as long as it likes."""
     monkeypatch.setattr(listen, "HANDSHAKE_SECONDS", 1)
     if with_tls:
         certificate = trustme.CA().issue_cert("127.0.0.1")

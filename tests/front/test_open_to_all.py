@@ -54,7 +54,7 @@ def test_rpcs_that_are_open_to_all_are_bounded_and_take_nothing_from_others(path
     run(scenario)
 
 
-def test_health_is_told_though_the_server_is_full() -> None:
+def test_health_checks_are_answered_even_if_the_server_is_full() -> None:
     async def scenario(harness: Harness) -> None:
         with harness.admission.hold(1 << 40):
             async with wire(harness) as client:
@@ -65,7 +65,7 @@ def test_health_is_told_though_the_server_is_full() -> None:
     run(scenario)
 
 
-def test_a_change_wakes_those_who_watch_the_name_and_no_others() -> None:
+def test_a_change_of_health_wakes_only_the_watchers_of_that_name() -> None:
     async def scenario(harness: Harness) -> None:
         health = harness.server._health_service
         async with wire(harness) as client:

@@ -45,7 +45,7 @@ def test_statuses(channel: grpc.Channel, method: str) -> None:
     assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.UNKNOWN, "as it was asked for")
 
 
-def test_what_is_not_there(channel: grpc.Channel) -> None:
+def test_unknown_methods_and_services(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as raised:
         answers(channel, "UnimplementedCall", b"")
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Over what one may call: TLS, mutual TLS, and where the server may listen without them. Live servers. Tokens: test_callers.py."""
+"""TLS, mutual TLS, and the addresses on which the server may listen without them. Live servers. Tokens: test_callers.py."""
 
 import socket
 import ssl
@@ -74,7 +74,7 @@ def call(*arguments: str) -> Result:
 # ---- TLS
 
 
-def test_tls_serves_those_who_trust_its_certificate_and_nobody_else(files: Path) -> None:
+def test_tls_serves_only_clients_that_trust_its_certificate(files: Path) -> None:
     with testing.server(**tls(files)) as address:
         assert score(address, trusting(CA)) == 4.0
         with pytest.raises(lossd.ConnectionFailedError):
@@ -87,7 +87,7 @@ def test_tls_serves_those_who_trust_its_certificate_and_nobody_else(files: Path)
 
 
 @pytest.mark.parametrize(("protocols", "served"), [(["h2"], True), (["http/1.1"], False), ([], False)])
-def test_tls_is_for_those_who_negotiate_http_2(files: Path, protocols: list[str], served: bool) -> None:
+def test_tls_requires_clients_to_negotiate_http_2(files: Path, protocols: list[str], served: bool) -> None:
     """RFC 9113, section 3.2: with ALPN."""
     context = ssl.create_default_context(cafile=str(files / "ca.crt"))
     if protocols:
@@ -134,7 +134,7 @@ def test_the_command_line_speaks_tls_and_mutual_tls(files: Path) -> None:
         (["--ca", "no-such-file"], "no-such-file: No such file"),
     ],
 )
-def test_options_that_do_not_go_together_are_one_line(options: list[str], message: str) -> None:
+def test_options_that_exclude_each_other_are_reported_in_one_line(options: list[str], message: str) -> None:
     result = call("health", *options)
     assert result.exit_code != 0
     assert message in result.output
@@ -219,7 +219,7 @@ def test_a_session_is_not_resumed_once_the_ca_of_its_client_is_removed(files: Pa
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o620])
-def test_files_that_others_may_write_to_are_logged(files: Path, mode: int) -> None:
+def test_files_that_other_users_may_write_to_are_logged(files: Path, mode: int) -> None:
     with capture_logs() as logs, testing.server(**tls(files)):
         pass
     assert "writable_by_others" not in [line["event"] for line in logs]
@@ -234,7 +234,7 @@ def test_files_that_others_may_write_to_are_logged(files: Path, mode: int) -> No
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.org:0"])
-def test_what_others_can_reach_needs_tls_or_insecure(files: Path, listen: str) -> None:
+def test_an_address_that_others_can_reach_needs_tls_or_insecure(files: Path, listen: str) -> None:
     for more in ({}, {"tokens_file": "tokens.txt"}):
         with pytest.raises(ValidationError, match="other machines can reach"):
             Settings(listen=listen, **more)
@@ -247,7 +247,7 @@ def test_what_others_can_reach_needs_tls_or_insecure(files: Path, listen: str) -
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.1.2.3:0", "[::1]:0", "localhost:0", "unix:socket"])
-def test_what_only_this_machine_can_reach_needs_nothing(listen: str) -> None:
+def test_an_address_that_only_this_machine_can_reach_needs_neither(listen: str) -> None:
     assert Settings(listen=listen).listen == listen
 
 
@@ -259,7 +259,7 @@ def test_what_only_this_machine_can_reach_needs_nothing(listen: str) -> None:
         ({"tls_client_ca_file": "x"}, "set tls_cert_file and tls_key_file too"),
     ],
 )
-def test_half_of_tls_is_refused(wrong: dict[str, str], message: str) -> None:
+def test_a_certificate_without_its_key_is_refused(wrong: dict[str, str], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Settings(**wrong)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What callers' names are for: metrics, turns on the device, and room in memory."""
+"""The uses of callers' names: metrics, turns on the device, and shares of memory."""
 
 import asyncio
 import urllib.request
@@ -50,7 +50,7 @@ def samples(page: str, name: str, *labels: str) -> dict[tuple[str, ...], float]:
 
 
 @pytest.mark.parametrize("with_tokens", [True, False])
-def test_metrics_count_by_the_names_of_the_file_and_by_no_other(file: str, with_tokens: bool) -> None:
+def test_metrics_count_only_the_callers_that_the_file_names(file: str, with_tokens: bool) -> None:
     async def main() -> str:
         server = Server(
             Settings(
@@ -98,7 +98,7 @@ def watch(harness: Harness) -> list[str]:
     return seen
 
 
-def test_a_token_names_its_caller_on_every_way_in(file: str) -> None:
+def test_a_token_names_its_caller_for_every_kind_of_rpc(file: str) -> None:
     async def scenario(harness: Harness) -> None:
         seen = watch(harness)
         for metadata, name in ((AS_ALICE, "alice"), (AS_BOB, "bob")):
@@ -144,7 +144,7 @@ def test_without_tokens_a_certificate_names_its_caller(tmp_path: Path, identitie
     run(scenario, **tls)
 
 
-def test_a_failure_of_ours_is_logged_with_its_caller(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_logged_with_its_caller(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("with data")
 
@@ -163,7 +163,7 @@ def test_a_failure_of_ours_is_logged_with_its_caller(file: str, monkeypatch: pyt
 # ---- turns
 
 
-def test_callers_take_turns_whoever_came_first(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callers_take_turns_in_any_order_of_arrival(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call has a key of its own, so that none rides along in another's batch."""
     order: list[str] = []
 

@@ -28,7 +28,7 @@ def test_a_token_is_known_by_its_hash_and_its_line_does_not_hold_it(tokens_path:
 @pytest.mark.parametrize(
     "sent", [None, "", ALICE, "Bearer", "Bearer ", f"Basic {ALICE}", f"Bearer {STRANGER}", f"Bearer {ALICE} ", "Bearer \x00é"]
 )
-def test_whatever_else_is_sent_is_refused_without_being_repeated(tokens_path: Path, sent: str | None) -> None:
+def test_anything_else_is_refused_and_the_error_does_not_repeat_it(tokens_path: Path, sent: str | None) -> None:
     with pytest.raises(Unauthenticated) as error:
         Tokens(tokens_path).authenticate(sent)
     assert ALICE not in str(error.value)
@@ -74,7 +74,7 @@ def test_a_change_takes_effect_and_a_wrong_one_is_logged_once_and_changes_nothin
         known.authenticate(f"Bearer {ALICE}")
 
 
-def test_the_file_is_looked_at_once_in_an_interval(tokens_path: Path) -> None:
+def test_the_file_is_checked_once_per_interval(tokens_path: Path) -> None:
     known = Tokens(tokens_path)
     now = known._names._looked_at
     known._names._clock = lambda: now
@@ -137,7 +137,7 @@ def test_names_of_two_types_are_never_equal(kind: str) -> None:
     assert Callers(None).caller(Peer(), None) == f"{kind}:job"
 
 
-def test_the_command_line_makes_a_token_and_says_what_is_what(tmp_path: Path) -> None:
+def test_the_command_line_makes_a_token_and_explains_its_output(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["token", "nightly-job"])
     above, token, _, about, line = result.output.splitlines()
     assert (above, about) == ("token, for nightly-job alone:", "line for the server's --tokens-file:")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that our own HTTP/2 front and grpcio's answer differently, and why; and those at the same border that both answer alike."""
+"""Requests that client libraries do not send: how our own HTTP/2 front and grpcio's answer them, and why if the answers differ."""
 
 import asyncio
 import gzip
@@ -84,7 +84,7 @@ ON_THE_WIRE: dict[str, tuple[bytes, dict[str, str], tuple[str, str], str]] = {
 
 
 @pytest.mark.parametrize("case", ON_THE_WIRE)
-def test_what_is_answered_to_requests_that_client_libraries_do_not_send(pair: Pair, case: str) -> None:
+def test_answers_to_requests_that_client_libraries_do_not_send(pair: Pair, case: str) -> None:
     body, fields, expected, reason = ON_THE_WIRE[case]
     assert bool(reason) == (expected[0] != expected[1])
 

@@ -133,7 +133,7 @@ def test_both_transports_answer_the_same(pair: Pair, case: str) -> None:
         (CHECK, [], "OK"),
     ],
 )
-def test_both_transports_want_the_same_tokens(guarded: Pair, path: str, metadata: Any, code: str) -> None:
+def test_both_transports_accept_the_same_tokens(guarded: Pair, path: str, metadata: Any, code: str) -> None:
     ours, theirs = guarded.answers(path, MESSAGE if path == MSE else b"", metadata=metadata)
     assert ours == theirs
     assert ours.code == code

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The budget of work: a client that is served is never ended, whatever frames it sends between; tests/front/test_floods.py has the rest.
+"""The budget of work: a client that is served is never ended, no matter what else it sends; tests/front/test_floods.py has the rest.
 
 The clock stands still unless a test moves it, so that nothing is forgiven with time.
 """
@@ -110,7 +110,7 @@ def test_as_many_at_once_end_the_connection() -> None:
     assert fault.value.code is ErrorCode.ENHANCE_YOUR_CALM
 
 
-def test_what_a_slice_leaves_comes_with_the_next() -> None:
+def test_the_next_slice_reads_what_the_last_one_left() -> None:
     peer = ready(max_streams=1000)
     data = b"".join([opened(stream, "END_STREAM").serialize() for stream in range(1, 2001, 2)])
     seen = []

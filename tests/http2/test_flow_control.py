@@ -24,7 +24,7 @@ def test_a_peer_that_sends_more_than_it_may_loses_that_stream() -> None:
     assert peer.readers[3].body == b"z"
 
 
-def test_what_is_granted_may_be_sent_and_padding_is_given_back() -> None:
+def test_a_peer_may_send_what_its_window_allows_and_padding_is_credited_back() -> None:
     peer = ready(1)
     peer.send(*[DataFrame(1, bytes(1 << 14))] * (INITIAL_WINDOW >> 14), DataFrame(1, bytes(SPARE_WINDOW)))
     peer.connection.grant(peer.readers[1].stream, 300)
@@ -48,7 +48,7 @@ def test_a_receiver_that_grants_just_what_it_expects_leaves_the_window_open_for_
 
 
 @pytest.mark.parametrize("size", [0, 1024, 4095])
-def test_a_peer_with_a_small_table_is_told_once_that_we_use_none(size: int) -> None:
+def test_a_peer_with_a_small_table_is_told_once_that_the_table_is_not_used(size: int) -> None:
     peer = ready(1, 3)
     decoder = hpack.Decoder()
     peer.send(SettingsFrame(0, settings={SettingsFrame.HEADER_TABLE_SIZE: size}))
@@ -85,7 +85,7 @@ STREAMS = st.sampled_from(list(BODIES))
         max_size=30,
     )
 )
-def test_no_more_is_sent_than_windows_allow_and_everything_in_the_end(steps: list[tuple[str, int, int]]) -> None:
+def test_no_more_is_sent_than_the_windows_allow_and_everything_is_sent_in_the_end(steps: list[tuple[str, int, int]]) -> None:
     peer = ready(*[2 * number + 1 for number in range(3)])
     connection, initial, frame_size = peer.connection, 65_535, 16_384
     windows = dict.fromkeys((0, *BODIES), 65_535)
@@ -147,7 +147,7 @@ def test_no_more_is_sent_than_windows_allow_and_everything_in_the_end(steps: lis
     assert not connection.streams
 
 
-def test_trailers_come_last_and_a_request_that_is_not_wanted_any_more_is_reset() -> None:
+def test_trailers_come_last_and_a_request_that_is_no_longer_needed_is_reset() -> None:
     peer = ready(1, 3)
     peer.connection.respond(peer.readers[1].stream, b"\x88", b"x" * 70_000, TRAILERS)
     frames = peer.back() + peer.send(WindowUpdateFrame(0, window_increment=9999), WindowUpdateFrame(1, window_increment=9999))

@@ -77,7 +77,7 @@ def test_a_peer_that_breaks_the_rules_ends_its_connection(code: str, parts: list
     assert fault.value.code is ErrorCode[code]
 
 
-def test_what_is_not_http_2_ends_the_connection() -> None:
+def test_bytes_that_are_not_http_2_end_the_connection() -> None:
     with pytest.raises(ConnectionFault):
         Peer().send(b"GET / HTTP/1.1\r\n")
 

@@ -158,7 +158,7 @@ def test_hand_picked_edges(client: lossd.Client, loss: LossSamples, sample: Samp
 @each_loss
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_type_and_reduction(client: lossd.Client, loss: LossSamples, precision: str) -> None:
-    """16-bit inputs are computed in float32, mixed ones in the widest type, everything in float64 where asked."""
+    """16-bit inputs are computed in float32, mixed ones in the widest type, everything in float64 if the request asks for it."""
     for index, sample in enumerate(loss.samples[:2]):
         check(client, loss, Sample(sample.label, sent(sample.kwargs, precision, index), sample.torch, sample.reference), *loss.reductions)
 
@@ -185,7 +185,7 @@ def test_generated_cases(client: lossd.Client, loss: LossSamples, examples: int)
 @each_loss
 @pytest.mark.parametrize("examples", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_statistics_of_any_split_add_up_to_those_of_the_whole(client: lossd.Client, loss: LossSamples, examples: int) -> None:
-    """So the mean is exact over a stream, whatever it divides by: a count, a sum of weights, or the targets not ignored."""
+    """So the mean is exact over a stream, no matter what it divides by: a count, a sum of weights, or the targets not ignored."""
     call = getattr(client, loss.name)
 
     @settings(max_examples=examples)

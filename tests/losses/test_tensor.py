@@ -29,7 +29,7 @@ FIXED32, FIXED64, LENGTH, VARINT = 5, 1, 2, 0
 
 
 def public_tensor(kind: str, array: np.ndarray) -> tensor_pb2.Tensor:
-    """The message as any other language's library would fill it in, element by element where the field is repeated."""
+    """The message as any other language's library would fill it in, element by element if the field is repeated."""
     tensor = tensor_pb2.Tensor(shape=array.shape)
     if kind in PAYLOADS:
         setattr(tensor, f"{kind}_values", array.tobytes())
@@ -225,7 +225,7 @@ def test_an_empty_tensor_may_have_enormous_extents_and_one_without_extents_is_a_
     assert decode_request(public_tensor("float64", np.array(2.5)).SerializeToString()).values == 2.5
 
 
-def test_an_empty_tensor_names_its_type_all_the_same() -> None:
+def test_an_empty_tensor_still_names_its_type() -> None:
     with pytest.raises(InvalidArgument) as error:
         decode_request(tensor_pb2.Tensor(shape=[0]).SerializeToString())
     assert (error.value.reason, error.value.field) == ("TENSOR_MISSING", "input")

@@ -13,7 +13,7 @@ from support.dispatcher_harness import Harness, in_virtual_time, make_call, sett
 
 
 @in_virtual_time
-async def test_an_idle_device_starts_at_once_and_a_busy_one_lets_calls_gather() -> None:
+async def test_an_idle_device_starts_at_once_and_calls_gather_while_it_is_busy() -> None:
     harness = Harness()
     first = harness.submit(make_call(1))
     others = [harness.submit(make_call(size)) for size in (2, 3, 4)]
@@ -57,7 +57,7 @@ def test_the_reasons_are_counted() -> None:
 
 
 @in_virtual_time
-async def test_the_calls_of_one_message_share_a_batch_even_where_nothing_waits() -> None:
+async def test_the_calls_of_one_message_share_a_batch_even_if_no_call_waits() -> None:
     harness = Harness()
     submission = harness.submit(*[make_call(size) for size in range(1, 6)])
     await harness.finish()
@@ -86,7 +86,7 @@ async def test_a_gpu_computes_even_the_cheapest_batch_on_its_own_thread() -> Non
 
 
 @in_virtual_time
-async def test_times_are_those_of_the_clock() -> None:
+async def test_execution_times_are_read_from_the_clock() -> None:
     harness = Harness()
     harness.submit(make_call())
     waiting = harness.submit(make_call())

@@ -72,7 +72,7 @@ async def test_a_batch_that_is_known_to_be_long_is_waited_for() -> None:
 
 
 @in_virtual_time
-async def test_without_a_device_everything_queued_fails_and_so_does_all_that_comes() -> None:
+async def test_without_a_device_queued_calls_and_later_ones_fail() -> None:
     harness = Harness(replacements=0)
     alone = harness.submit(make_call())
     queued = harness.submit(make_call(), make_call(key="another"))
@@ -153,7 +153,7 @@ class FakeCpu(FakeGpu):
 
 
 @in_virtual_time
-async def test_nobody_but_further_long_calls_waits_for_a_long_one() -> None:
+async def test_only_further_long_calls_wait_for_a_long_one() -> None:
     harness = Harness(device=FakeCpu())
     long, next_long = (harness.submit(make_call(size, cost_seconds=60.0)) for size in (1, 2))
     cheap = harness.submit(make_call(3, cost_seconds=0.0))

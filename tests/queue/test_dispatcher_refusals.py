@@ -86,7 +86,7 @@ async def test_a_waiter_that_is_cancelled_harms_nobody() -> None:
 
 
 @in_virtual_time
-async def test_a_full_queue_refuses_what_is_too_much_at_once_and_takes_more_when_it_has_room() -> None:
+async def test_a_full_queue_refuses_at_once_and_accepts_more_when_it_has_room() -> None:
     each = 8 * 10 + CALL_OVERHEAD_BYTES
     harness = Harness(max_queue_bytes=2 * each)
     harness.submit(make_call(10))

@@ -63,7 +63,7 @@ def test_a_newcomer_takes_turns_with_long_work() -> None:
     on_a_loop(scenario)
 
 
-def test_callers_take_turns_whatever_the_number_of_their_works() -> None:
+def test_callers_take_turns_regardless_of_how_much_work_each_has() -> None:
     async def scenario(steps: Steps) -> None:
         for index in range(10):
             steps.slices.start(steps.work(f"a{index}-", 10), "flood")
@@ -95,7 +95,7 @@ def test_parked_work_goes_on_when_it_is_resumed() -> None:
     on_a_loop(scenario)
 
 
-def test_what_work_returns_and_raises_reaches_who_awaits_it() -> None:
+def test_the_result_or_the_exception_of_work_reaches_the_task_that_awaits_it() -> None:
     async def scenario(steps: Steps) -> None:
         def returns() -> Work:
             yield from steps.work("a", 5)

@@ -39,7 +39,7 @@ def kl_div(input: Array, target: Array, log_target: bool = False) -> Result:
 
 
 def poisson_nll_loss(input: Array, target: Array, log_input: bool = True, full: bool = False, eps: float = 1e-8) -> Result:
-    """Stirling: t ln t - t + ln(2 pi t) / 2, where t > 1."""
+    """Stirling: t ln t - t + ln(2 pi t) / 2, if t > 1."""
     loss = np.exp(input) - target * input if log_input else input - target * np.log(input + eps)
     if full:
         t = np.where(target > 1, target, 1.0)

@@ -37,5 +37,5 @@ def log_softmax(x: Array, axis: int) -> Array:
 
 
 def logit_bce(x: Array, t: Array, pos_weight: Array | float = 1.0) -> Array:
-    """-(p t ln s(x) + (1 - t) ln s(-x)), where ln s(x) = -softplus(-x) and so ln s(-x) = ln s(x) - x."""
+    """-(p t ln s(x) + (1 - t) ln s(-x)), with ln s(x) = -softplus(-x), so that ln s(-x) = ln s(x) - x."""
     return (1 - t) * x + (1 + (pos_weight - 1) * t) * softplus(-x)

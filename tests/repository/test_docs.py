@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""README.md and docs/ are true: the site builds without a warning, what is made from the code is complete, every snippet runs."""
+"""README.md and docs/ are true: the site builds without a warning, the parts made from the code are complete, every snippet runs."""
 
 import contextlib
 import importlib.util

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the reader takes, beyond what the samples show."""
+"""Requests that the reader accepts and refuses, beyond the samples."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def test_values_that_are_not_packed_in_a_request_of_any_size(unpacked: bytes, pa
     [b"\x14", b"\x13\x0a\x00\x14", b"\xbd" * 9 + b"\x62\x00", b"\x82\x80\x80\x80\x80\x00\x00", b"\x02\x00", b"\x0a\x05"],
     ids=["half a group", "a group", "a tag of 10 bytes", "a tag of 6 bytes", "field 0", "half a call"],
 )
-def test_a_large_message_of_calls_is_no_message_when_it_ends_so(tail: bytes) -> None:
+def test_a_large_message_of_calls_that_ends_early_is_malformed(tail: bytes) -> None:
     """Large messages are not parsed: what they may not hold is known without it."""
     batch = pb.ScoreBatchRequest(calls=[square(1)]).SerializeToString() + unknown_bytes(1 << 20)
     assert [bytes(call) for call in calls_of(batch)] == [square(1).SerializeToString()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A call made from a remembered structure is the call that reading the request anew would make, or there is none."""
+"""A call made from a cached template equals the call that reading the request anew makes, or no call is made."""
 
 import struct
 from typing import Any
@@ -83,7 +83,7 @@ def test_a_request_read_from_a_structure_is_the_one_read_anew(loss: LossSamples)
 
 @settings(max_examples=300)
 @given(data=st.data())
-def test_a_changed_byte_anywhere_is_seen(data: st.DataObject) -> None:
+def test_a_changed_byte_at_any_place_is_noticed(data: st.DataObject) -> None:
     loss = SAMPLES[data.draw(st.sampled_from(sorted(SAMPLES)))]
     sample = data.draw(st.sampled_from(loss.samples))
     rpc, message = encoded(loss.name, **sample.kwargs)
@@ -147,7 +147,7 @@ def test_unreduced_values_are_not_read_together() -> None:
     assert list(remembering.read_together([message] * 5, range(5))) == []
 
 
-def test_one_wrong_value_leaves_its_company_to_be_read_alone() -> None:
+def test_one_wrong_value_makes_the_requests_of_its_group_be_read_alone() -> None:
     remembering = Reader(RequestLimits())
     labels = [np.array([1, 0]), np.array([2, 1]), np.array([3, 0])]
     messages = [wrapped(*encoded("cross_entropy", input=np.zeros((2, 3), np.float32), target=target)) for target in labels]

@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class ErrorInput:
-    """One call that must fail, and how. `field` is the path in the request message; empty where no field is at fault."""
+    """One call that must fail, and how. `field` is the path in the request message; empty if no field is at fault."""
 
     label: str
     kwargs: Kwargs
@@ -109,7 +109,7 @@ def map_tensors(value: Any, function: Callable[[str, torch.Tensor], Any], name: 
 
 
 def compute_dtype(loss: LossSamples, kwargs: Kwargs) -> torch.dtype:
-    """float64 where a tensor that decides is, or the precision says so; float32 otherwise."""
+    """float64 if a tensor that decides is, or the precision says so; float32 otherwise."""
     found: list[torch.dtype] = []
     map_tensors(kwargs, lambda name, tensor: found.append(tensor.dtype) if name not in loss.per_class else None)
     return torch.float64 if kwargs.get("precision") == "float64" or torch.float64 in found else torch.float32
@@ -187,5 +187,5 @@ def poked(tensor: torch.Tensor, *values: float) -> torch.Tensor:
 
 
 def mean_over_rows(values: torch.Tensor, reduction: str) -> torch.Tensor:
-    """The reductions, where torch's module has MEAN only."""
+    """The reductions, if torch's module has MEAN only."""
     return {"none": lambda: values, "sum": values.sum, "mean": values.mean}[reduction]()

@@ -156,7 +156,7 @@ def test_merged_is_alone_beyond_the_grain_of_parallel_work(loss: LossSamples, th
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("examples", [2, pytest.param(30, marks=pytest.mark.slow)])
 def test_merged_is_alone_in_staged_memory(loss: LossSamples, device: str, examples: int) -> None:
-    """The memory of a GPU, with its own sums, on the CPU and where there is a GPU, on that."""
+    """The memory of a GPU, with its own sums, on the CPU and also on a GPU if there is one."""
     memory = StagedMemory(torch.device(device))
 
     @settings(max_examples=examples)
@@ -169,7 +169,7 @@ def test_merged_is_alone_in_staged_memory(loss: LossSamples, device: str, exampl
 
 @pytest.mark.parametrize("loss", SAMPLES.values(), ids=SAMPLES)
 def test_a_call_is_answered_the_same_twice(loss: LossSamples) -> None:
-    """Also the losses that are always alone, whatever ran before them."""
+    """Also the losses that never share a batch, no matter what ran before them."""
     memory = HostMemory()
     for sample in loss.samples:
         call = call_of(loss.name, **sample.kwargs)
@@ -204,7 +204,7 @@ def test_concurrent_callers_get_the_bytes_of_lone_ones(client: lossd.Client, cal
 
 
 @pytest.mark.parametrize(("dtype", "beta"), [(torch.float32, 1e-45), (torch.float32, 7e-45), (torch.float64, 5e-324)], ids=str)
-def test_merged_is_alone_where_half_of_beta_is_not_a_number_of_the_type(dtype: torch.dtype, beta: float) -> None:
+def test_merged_is_alone_if_half_of_beta_is_not_a_number_of_the_type(dtype: torch.dtype, beta: float) -> None:
     generator = torch.Generator().manual_seed(1)
     x, t = (torch.randn(40, generator=generator, dtype=dtype) * 10 * beta * scale for scale in (3, 1))
     calls = [call_of("smooth_l1_loss", input=x[:length], target=t[:length], beta=beta, reduction="none") for length in (1, 12, 7, 40)]
@@ -225,7 +225,7 @@ def test_a_margin_of_minus_zero_is_zero() -> None:
     check_invariance(calls[::-1], rng(2), 1, HostMemory())
 
 
-def test_of_two_nans_that_meet_the_place_in_the_tensor_does_not_show() -> None:
+def test_which_of_two_nans_wins_does_not_depend_on_the_place_in_the_tensor() -> None:
     """A NaN has a sign and a payload, and which of two a product has depends on where in a tensor they stand."""
     nans = torch.tensor([0x7FC00000, -0x400000, 0x7FC01234, -0x3FEDCC], dtype=torch.int32).view(torch.float32)
     kwargs = {"input": nans.repeat(10), "target": torch.ones(40), "weight": nans.repeat_interleave(10)}

@@ -32,7 +32,7 @@ ERRORS = [pytest.param(name, error, id=f"{name}-{error.label}") for name, loss i
 
 @pytest.fixture(scope="module")
 def client(address: str) -> Iterator[lossd.Client]:
-    """One that does not split what is too large for the server."""
+    """A client that does not split requests that are too large for the server."""
     with lossd.Client(address, split=False) as connected:
         yield connected
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every error looks like to the caller, once the front has translated it."""
+"""How each error looks to the caller after the front has translated it."""
 
 import base64
 from collections.abc import Iterator
@@ -146,7 +146,7 @@ def test_bytes_that_are_no_message_are_refused(channel: grpc.Channel) -> None:
         assert (code.name, info.reason) == ("INVALID_ARGUMENT", "MESSAGE_MALFORMED")
 
 
-def test_a_failure_that_nobody_foresaw_shows_nothing_of_itself(channel: grpc.Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_exception_is_not_shown_to_the_caller(channel: grpc.Channel, monkeypatch: pytest.MonkeyPatch) -> None:
     def bug(*arguments: Any) -> Any:
         raise RuntimeError("secret in /etc/passwd")
 

@@ -28,7 +28,7 @@ async def evaluated(harness: Harness, *messages: pb.EvaluateRequest) -> list[pb.
     return list((await harness.stub.Evaluate(iter(messages))).series)
 
 
-def test_an_evaluation_of_nothing_and_of_nothing_in_a_series() -> None:
+def test_an_evaluation_without_calls_and_a_series_of_empty_batches() -> None:
     async def scenario(harness: Harness) -> None:
         assert await evaluated(harness) == []
         assert await evaluated(harness, evaluate_request()) == []

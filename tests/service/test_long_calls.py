@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Promise 4 beside a long call: nobody waits for its end."""
+"""Promise 4 beside a long call: no other call waits for its end."""
 
 import threading
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What encode writes, the generated classes read."""
+"""The generated classes read the responses that `encode` writes."""
 
 import math
 

@@ -94,7 +94,7 @@ def test_counting_the_calls_of_a_large_message_ends(message: bytes) -> None:
         list(parsing.split("ScoreBatchRequest", message))
 
 
-def test_room_in_the_response_is_given_in_order_and_what_finds_none_is_not_computed() -> None:
+def test_room_in_the_response_is_given_in_order_and_a_call_without_room_is_not_computed() -> None:
     def values(count: int) -> pb.LossCall:
         return call("mse_loss", input=np.ones(count, np.float32), target=np.zeros(count, np.float32), reduction="none")
 
@@ -112,7 +112,7 @@ def test_room_in_the_response_is_given_in_order_and_what_finds_none_is_not_compu
     run(scenario, max_response_bytes=12_000)
 
 
-def test_a_batch_whose_caller_is_gone_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_not_computed_if_its_caller_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(harness: Harness) -> None:
         gate = harness.gate(monkeypatch)
         first = asyncio.create_task(harness.batch([square(1)]))

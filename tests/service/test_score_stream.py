@@ -89,7 +89,7 @@ def test_timeouts_of_calls_end_them_in_the_queue(monkeypatch: pytest.MonkeyPatch
     run(scenario)
 
 
-def test_the_streams_deadline_is_every_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_deadline_of_the_stream_applies_to_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(harness: Harness) -> None:
         gate = harness.gate(monkeypatch)
         session = Session(harness.stub.ScoreStream(timeout=0.2))

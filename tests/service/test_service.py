@@ -76,14 +76,14 @@ assert not any(name.split(".")[0] == "grpc" for name in sys.modules)
 
 
 @pytest.mark.slow
-def test_decode_to_encode_works_where_grpc_cannot_be_imported() -> None:
+def test_decode_to_encode_works_if_grpc_cannot_be_imported() -> None:
     program = [sys.executable, "-W", "error", "-c", WITHOUT_GRPC, str(ROOT / "client" / "python" / "lossd")]
     done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
     assert done.stderr == ""
     assert done.stdout == "6.5\n"
 
 
-def test_only_the_front_and_what_starts_it_import_grpc() -> None:
+def test_only_the_front_and_the_modules_that_start_it_import_grpc() -> None:
     importers = set()
     for path in (ROOT / "server" / "lossd_server").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -154,7 +154,7 @@ def test_unreduced_values_have_the_shape_of_torchs_answer() -> None:
     run(scenario)
 
 
-def test_what_is_too_large_names_its_limit() -> None:
+def test_an_error_for_a_size_names_its_limit() -> None:
     async def scenario(harness: Harness) -> None:
         with pytest.raises(errors.RequestTooLarge) as error:
             await harness.service.score(LOSSES["MseLoss"], bytes((1 << 20) + 1))
@@ -169,7 +169,7 @@ def test_what_is_too_large_names_its_limit() -> None:
     run(scenario)
 
 
-def test_what_is_in_flight_is_counted_until_its_answer_and_refused_above_the_budget() -> None:
+def test_a_call_in_flight_counts_until_its_answer_and_is_refused_above_the_budget() -> None:
     async def scenario(harness: Harness) -> None:
         with harness.admission.reserve(10**6 - (16 << 10)) as hold:
             assert harness.admission.in_flight_bytes == 10**6
@@ -184,7 +184,7 @@ def test_what_is_in_flight_is_counted_until_its_answer_and_refused_above_the_bud
     run(scenario)
 
 
-def test_a_message_larger_than_the_whole_budget_is_taken_where_nothing_else_is_in_flight() -> None:
+def test_a_message_larger_than_the_whole_budget_is_accepted_if_nothing_else_is_in_flight() -> None:
     async def scenario(harness: Harness) -> None:
         with harness.admission.reserve(10**9) as hold:
             hold.grow(10**9)

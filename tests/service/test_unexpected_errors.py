@@ -27,7 +27,7 @@ def reading_l1_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("reading_l1_fails")
-def test_a_failure_that_nobody_foresaw_fails_one_call_alone() -> None:
+def test_an_unexpected_exception_fails_only_its_own_call() -> None:
     broken = call("l1_loss", input=[1.0], target=[0.0])
 
     async def scenario(harness: Harness) -> None:
@@ -48,7 +48,7 @@ def test_a_failure_that_nobody_foresaw_fails_one_call_alone() -> None:
 
 
 @pytest.mark.usefixtures("reading_l1_fails")
-def test_a_failure_that_nobody_foresaw_ends_an_evaluation_and_says_at_which_message() -> None:
+def test_an_unexpected_exception_ends_an_evaluation_and_the_error_names_the_message() -> None:
     async def scenario(harness: Harness) -> None:
         calls = [pb.SeriesCall(series="a", call=square(1)), pb.SeriesCall(series="b", call=call("l1_loss", input=[1.0], target=[0.0]))]
         with pytest.raises(grpc.aio.AioRpcError) as raised:

@@ -65,7 +65,7 @@ NAMES = list(_LANGUAGES)
 
 
 def command(name: str) -> tuple[list[str], Path]:
-    """How to start a driver, and in which folder. Builds it unless that was done; skips the test if this machine lacks what it takes."""
+    """How to start a driver, and in which folder. Builds it if necessary; skips the test if this machine lacks the tools."""
     language = _LANGUAGES[name]
     for program in language.needs:
         tools.tool(program)

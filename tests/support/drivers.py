@@ -83,7 +83,7 @@ class Driver:
         (self._folder / "stop").touch()
 
     def end(self) -> None:
-        """Ends it, whatever it is doing."""
+        """Ends it at once."""
         self.process.kill()
         self.process.wait()
         assert self.process.stdout is not None

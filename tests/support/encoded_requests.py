@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client would send, without a server: the encoded request of a call, and the validated call that it becomes."""
+"""The encoded request of a call, and the validated call that the server makes of it, without a server."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that does to its callers what a test wants, in place of what a server should. It knows mse_loss only."""
+"""A server that misbehaves as a test asks. It knows mse_loss only."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A peer of an HTTP/2 connection without I/O, and what reads its streams."""
+"""A peer of an HTTP/2 connection without I/O, and the reader of its streams."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ INITIAL, FRAME_SIZE = SettingsFrame.INITIAL_WINDOW_SIZE, SettingsFrame.MAX_FRAME
 
 
 class Reader:
-    """A Receiver that notes what it hears, and answers what it was told to once the request has ended."""
+    """A Receiver that records what it receives, and sends its prepared answer after the end of the request."""
 
     def __init__(self, peer: "Peer", stream: Stream) -> None:
         self.peer, self.stream = peer, stream

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What reading, computing and answering one call holds at most, measured: `python peak_memory.py` prints a line of JSON a case.
+"""The measured peak memory of reading, computing and answering one call: `python peak_memory.py` prints a line of JSON a case.
 
 Each case is a process of its own, forked before torch has threads, with the allocator set as the server's: what the heap keeps,
 or cannot reuse because something small lies in its holes, is counted.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/2 by hand against a server on a socket, where a client library would refuse to do what a test needs."""
+"""HTTP/2 frames by hand on a socket, for tests that send what a client library refuses to send."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ def opening(stream: int, headers: hpack.Encoder, path: str = SCORE_STREAM) -> Fr
 
 
 class Wire:
-    """A connection that sends whatever frames it is told to, and acknowledges only the server's settings."""
+    """A connection that sends any frames, valid or not, and acknowledges only the server's settings."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer

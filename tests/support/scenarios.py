@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the clients of tests/conformance/clients do, and what torch says to it."""
+"""What the clients of tests/conformance/clients do, and the answers that torch gives."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A TCP proxy that delays what passes, as a network of some length and width does."""
+"""A TCP proxy that delays and limits traffic, as a network with latency and limited bandwidth does."""
 
 import asyncio
 import threading

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lossd serve --workers 2` from outside: who answers, what is counted, and what becomes of it when processes end."""
+"""`lossd serve --workers 2` from outside: which worker answers, what the metrics count, and what happens if processes end."""
 
 import json
 import os
@@ -128,7 +128,7 @@ def test_a_killed_worker_is_replaced_and_its_calls_stay_counted(server: Serving)
         assert call(one) == "OK"
 
 
-def test_the_logs_of_workers_say_which(server: Serving) -> None:
+def test_log_lines_of_workers_name_the_worker(server: Serving) -> None:
     of_workers = [event["worker"] for event in server.events("serving") if "workers" not in event]
     assert set(of_workers) == {0, 1}
 
@@ -185,7 +185,7 @@ def test_a_worker_that_hangs_is_replaced_and_the_others_serve_on(tmp_path: Path)
             assert call(one) == "OK"
 
 
-def test_where_no_worker_can_be_replaced_the_supervisor_gives_up(tmp_path: Path) -> None:
+def test_the_supervisor_gives_up_if_no_worker_can_be_replaced(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens.txt"
     tokens.write_text(f"somebody {'0' * 64}\n")
     with serving(tmp_path, 2, f"--tokens-file={tokens}") as server:
@@ -197,7 +197,7 @@ def test_where_no_worker_can_be_replaced_the_supervisor_gives_up(tmp_path: Path)
         assert "Traceback" not in server.log.read_text()
 
 
-def test_a_port_that_is_in_use_is_one_line_and_exit_code_1(server: Serving) -> None:
+def test_a_port_in_use_is_reported_in_one_line_with_exit_code_1(server: Serving) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         for address in (server.address, f"127.0.0.1:{taken.getsockname()[1]}"):
             for workers in (1, 2):
@@ -219,7 +219,7 @@ def test_a_port_that_is_in_use_is_one_line_and_exit_code_1(server: Serving) -> N
         ),
     ],
 )
-def test_what_is_wrong_is_said_once(arguments: list[str], status: int, message: str) -> None:
+def test_an_error_of_the_settings_is_reported_once(arguments: list[str], status: int, message: str) -> None:
     done = refused(*LISTEN, "--workers=3", "--log-level=error", *arguments)
     assert done.returncode == status
     assert done.stderr.count("Error") == 1

@@ -75,14 +75,14 @@ def test_merged_metrics_are_exposed_as_a_registrys_own() -> None:
     assert generate_latest(exposed) == generate_latest(registry)
 
 
-def test_of_a_worker_that_is_gone_its_totals_stay_and_its_gauges_go() -> None:
+def test_the_totals_of_a_worker_that_is_gone_stay_and_its_gauges_go() -> None:
     left = samples(scrape.totals(page(2, [0.5], 3, "mse")))
     assert left["rpcs_total", "OK"] == 2
     assert left["handling_seconds_count", "mse"] == 1
     assert ("waiting",) not in left
 
 
-def test_a_worker_gets_its_share_of_what_all_may_take() -> None:
+def test_a_worker_gets_its_share_of_the_limits() -> None:
     settings = Settings(workers=4, max_queue_bytes=1000, max_in_flight_bytes=3, max_connections=10, admin_listen="127.0.0.1:1")
     share = worker_settings(settings, "127.0.0.1:2")
     assert (share.max_queue_bytes, share.max_in_flight_bytes, share.max_connections) == (250, 1, 2)
@@ -90,7 +90,7 @@ def test_a_worker_gets_its_share_of_what_all_may_take() -> None:
     assert share.intra_op_threads == max(1, (os.cpu_count() or 1) // 4)
 
 
-def test_threads_that_were_set_are_each_workers() -> None:
+def test_a_thread_count_that_was_set_applies_to_each_worker() -> None:
     assert worker_settings(Settings(workers=4, intra_op_threads=3), "127.0.0.1:2").intra_op_threads == 3
 
 
@@ -102,7 +102,7 @@ def test_the_pause_before_a_worker_is_replaced_doubles_unless_it_served_for_a_wh
     assert next_pause(30.0, served_seconds=3600.0) == 0
 
 
-def test_a_reserved_port_is_shared_with_those_that_ask_and_nobody_else() -> None:
+def test_a_reserved_port_is_shared_only_with_processes_that_ask_for_it() -> None:
     with reserve("127.0.0.1:0") as reserved:
         port = int(reserved.address.rpartition(":")[2])
         with pytest.raises(OSError, match=f"cannot listen on {reserved.address}: Address already in use"):
@@ -186,7 +186,7 @@ def test_a_failed_respawn_is_tried_again_and_the_other_workers_serve_on(monkeypa
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_a_worker_is_killed_when_it_answers_nothing_any_more(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_stops_answering_is_killed(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_module, "_QUESTION_SECONDS", 0.01)
 
     class Process:
