@@ -254,8 +254,8 @@ def test_an_address_that_only_this_machine_can_reach_needs_neither(listen: str) 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"tls_cert_file": "x"}, "set both or none"),
-        ({"tls_key_file": "x"}, "set both or none"),
+        ({"tls_cert_file": "x"}, "set both or neither"),
+        ({"tls_key_file": "x"}, "set both or neither"),
         ({"tls_client_ca_file": "x"}, "set tls_cert_file and tls_key_file too"),
     ],
 )
