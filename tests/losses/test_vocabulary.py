@@ -72,7 +72,7 @@ class _Elements(TorchDispatchMode):
 
 def test_the_targets_are_passed_over_once_and_not_for_each_cluster() -> None:
     totals = []
-    for clusters in (2, 200):
+    for clusters in (2, 100):
         call = call_of("adaptive_log_softmax_with_loss", **many_clusters(1000, clusters))
         with torch.no_grad(), _Elements() as elements:
             compute([call], HostMemory())
@@ -81,7 +81,15 @@ def test_the_targets_are_passed_over_once_and_not_for_each_cluster() -> None:
 
 
 def test_many_clusters_are_checked_in_one_pass() -> None:
-    kwargs = many_clusters(1 << 20, 1024)
-    start = time.perf_counter()
-    call_of("adaptive_log_softmax_with_loss", **kwargs)
-    assert time.perf_counter() - start < 1.0
+    """Checking 100 clusters takes about as long as checking 2; with a pass for each cluster it would take 30 times as long."""
+
+    def seconds(clusters: int) -> float:
+        kwargs = many_clusters(1 << 20, clusters)
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            call_of("adaptive_log_softmax_with_loss", **kwargs)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert seconds(100) < 10 * seconds(2)
