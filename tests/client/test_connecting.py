@@ -33,6 +33,8 @@ def test_what_cannot_be_used_is_refused_with_the_cure(kind: Any, monkeypatch: py
     for target in (None, "", "a:1,,b:2", []):
         with pytest.raises(ValueError, match="no address of a server"):
             kind(target)
+    with pytest.raises(ValueError, match="connections is 0"):
+        kind("localhost:1", connections=0)
     with pytest.raises(TypeError, match=r"credentials is str, .* pass grpc.ssl_channel_credentials"):
         kind("localhost:1", credentials="ca.crt")
     with pytest.raises(ValueError, match=r"token holds .* line break .* strip"):

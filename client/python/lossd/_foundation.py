@@ -52,6 +52,8 @@ class Foundation:
     ) -> None:
         self._closed = True  # unless all arguments are right
         self._arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        if connections < 1:
+            raise ValueError(f"connections is {connections}; it must be at least 1")
         self._targets = addresses(target) * connections
         self._credentials = channel_credentials(credentials, tls)
         self._metadata = call_metadata(token, metadata)
