@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from lossd_server import shares
-from lossd_server.errors import InFlightFull, ShuttingDown
+from lossd_server.errors import InFlightFull, RequestTooLarge, ShuttingDown
 
 # The bytes that an RPC counts besides its message, so that a flood of tiny requests is bounded too.
 OVERHEAD_BYTES = 16 << 10
@@ -113,8 +113,16 @@ class Hold:
         return Hold(self._admission, 0, self._caller)
 
     def beside(self, nbytes: int) -> "Hold":
-        """A separate hold for other bytes of the same RPC, also while the server drains. Raises InFlightFull."""
+        """A separate hold for other bytes of the same RPC, also while the server drains.
+
+        Raises InFlightFull, or RequestTooLarge if there would be no room even if nothing else were in flight.
+        """
         wanted = nbytes + OVERHEAD_BYTES
+        total, alone = self._admission._max_bytes, self._nbytes + wanted
+        if not shares.fits(total, alone, total - alone):
+            limit = max(0, total // 2 - self._nbytes - OVERHEAD_BYTES)
+            text = f"the message has {nbytes} bytes; one caller may have {limit} in flight: split the batch"
+            raise RequestTooLarge(text, limit=limit, actual=nbytes)
         self._admission._check(wanted, self._caller)
         return Hold(self._admission, wanted, self._caller)
 

@@ -21,7 +21,7 @@ from lossd_server.front import grpc_health, reflection
 from lossd_server.front.callers import Callers
 from lossd_server.front.grpcio_front import GrpcioListener
 from lossd_server.front.listener import Listener
-from lossd_server.front.router import Front
+from lossd_server.front.router import MAX_NAME_MESSAGE_BYTES, Front
 from lossd_server.front.tokens import Tokens
 from lossd_server.losses import LOSSES
 from lossd_server.metrics import Metrics
@@ -159,12 +159,12 @@ class Server:
         front = Front(self._service, self._metrics, who)
         front.add_losses(SERVICE_NAME)
         front.add_evaluation(EVALUATION_SERVICE_NAME, self._evaluation)
-        front.add(grpc_health.SERVICE_NAME, self._health_service.methods(), open_to_all=True)
+        front.add(grpc_health.SERVICE_NAME, self._health_service.methods(), open_to_all=True, max_message_bytes=MAX_NAME_MESSAGE_BYTES)
         if self._settings.reflection:
             names = (SERVICE_NAME, EVALUATION_SERVICE_NAME, grpc_health.SERVICE_NAME, *reflection.SERVICE_NAMES)
             schemas = reflection.Reflection(names)
             for name in reflection.SERVICE_NAMES:
-                front.add(name, schemas.methods())
+                front.add(name, schemas.methods(), max_message_bytes=MAX_NAME_MESSAGE_BYTES)
         return front
 
     async def _publish_health(self, name: str, serving: bool) -> None:

@@ -241,7 +241,7 @@ def test_a_message_on_a_stream_is_unpacked_when_there_is_room_and_counts_while_i
     async def scenario(harness: Harness) -> None:
         async with wire(harness) as client:
             begin(client, path=EVALUATE, grpc_encoding="gzip")
-            await wait_until(lambda: harness.admission.in_flight_bytes > 0)
+            await wait_until(lambda: bool(harness.evaluation._streams))
             held = harness.admission.in_flight_bytes
             with harness.admission.hold((4 << 20) - (300 << 10), "another"):
                 client.send(DataFrame(1, prefixed(gzip.compress(padded(message, 900_000)), 1), flags=["END_STREAM"]))

@@ -33,8 +33,8 @@ from lossd_server.service.streams import Read
 # that health is told however full the server is, and so that whoever asks for it takes nothing from those who have tokens.
 OPEN_TO_ALL_BYTES: Final = 64 << 20
 
-# Messages to methods that are open to all are small, whatever others may be.
-_MAX_OPEN_MESSAGE_BYTES: Final = 4 << 10
+# Requests that name a service or a symbol: those of health checks and reflection.
+MAX_NAME_MESSAGE_BYTES: Final = 4 << 10
 
 
 class Front:
@@ -79,13 +79,21 @@ class Front:
         self._add(service_name, "ScoreStream", "bidi_stream", stream=evaluation.score_stream, has_calls=True)
         self._add(service_name, "Evaluate", "client_stream", stream=evaluate, has_calls=True)
 
-    def add(self, service_name: str, methods: Mapping[str, tuple[str, Any]], *, open_to_all: bool = False) -> None:
-        """Another service: the kind of each method by its name, and its ServeUnary, or ServeStream if it is not "unary"."""
+    def add(
+        self,
+        service_name: str,
+        methods: Mapping[str, tuple[str, Any]],
+        *,
+        open_to_all: bool = False,
+        max_message_bytes: int | None = None,
+    ) -> None:
+        """Another service: the kind of each method by its name, and its ServeUnary, or ServeStream if it is not "unary".
+
+        `max_message_bytes` is for requests; None is the limit of the losses.
+        """
         for name, (kind, serve) in methods.items():
-            if kind == "unary":
-                self._add(service_name, name, kind, unary=serve, open_to_all=open_to_all)
-            else:
-                self._add(service_name, name, kind, stream=serve, open_to_all=open_to_all)
+            serves = {"unary" if kind == "unary" else "stream": serve}
+            self._add(service_name, name, kind, open_to_all=open_to_all, max_message_bytes=max_message_bytes, **serves)
 
     # What arrives.
 
@@ -146,6 +154,7 @@ class Front:
         stream: ServeStream | None = None,
         open_to_all: bool = False,
         has_calls: bool = False,
+        max_message_bytes: int | None = None,
     ) -> None:
         observe = self._metrics.rpc(kind, service_name, name)
         named = self._who.named and not open_to_all
@@ -156,10 +165,11 @@ class Front:
             if named and caller:
                 count_caller(caller, code)
 
-        reserve, max_message_bytes = self._service.admission.reserve, self._service.max_request_bytes
-        if open_to_all:
-            reserve, max_message_bytes = self._open_to_all.reserve, min(_MAX_OPEN_MESSAGE_BYTES, max_message_bytes)
-        method = Method(name, observe_both, reserve, max_message_bytes, open_to_all, spec, unary, stream, has_calls)
+        reserve = (self._open_to_all if open_to_all else self._service.admission).reserve
+        largest = self._service.max_request_bytes
+        if max_message_bytes is not None:
+            largest = min(largest, max_message_bytes)
+        method = Method(name, observe_both, reserve, largest, open_to_all, spec, unary, stream, has_calls)
         self._methods[f"/{service_name}/{name}"] = method
 
     def _caller(self, link: ServerProtocol, method: Method, head: RequestHeaders) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from lossd_server.admission import OVERHEAD_BYTES, Hold
-from lossd_server.errors import CallError, MessageMalformed
+from lossd_server.errors import CallError, InFlightFull, MessageMalformed
 from lossd_server.front import rpc, status
 from lossd_server.front.compression import Unpacker
 from lossd_server.front.request_headers import RequestHeaders
@@ -192,7 +192,7 @@ class Unary(Rpc):
             if len(data) == size == self._granted:
                 self._whole(bytes(data), ended)
                 return
-            self._buffer, self._filled = np.empty(size, np.uint8).data, 0
+            self._buffer, self._filled = _memory(size), 0
             self.watch_deadline()
         filled = self._filled
         self._filled = filled + len(data)
@@ -236,6 +236,14 @@ class Unary(Rpc):
         self._buffer = _NOTHING
         self.message = b""
         self.cancel = None
+
+
+def _memory(nbytes: int) -> memoryview:
+    """Memory that takes no room before something is written to it. Raises InFlightFull if the system has none to promise."""
+    try:
+        return np.empty(nbytes, np.uint8).data
+    except MemoryError:
+        raise InFlightFull("the server has no memory for the request; try again later", retry_after_seconds=1.0) from None
 
 
 def _cut_off() -> MessageMalformed:
