@@ -22,7 +22,7 @@ from proto_comments import Block, Part, blocks
 from lossd import _errors
 from lossd._cli import lossd as command_line
 from lossd_server import errors
-from lossd_server.config import Settings
+from lossd_server.config import ADVANCED, Settings
 from lossd_server.losses import LOSSES
 from lossd_server.losses.spec import Argument, Coalescing, Flag, Integer, LossSpec, Real
 from lossd_server.metrics import Metrics
@@ -56,8 +56,14 @@ def on_files(files: Any, config: Any) -> Any:
 
 def settings() -> str:
     """Every setting of `lossd serve`."""
+    return f"{_settings(advanced=False)}\n\nAdvanced settings, which few operators need:\n\n{_settings(advanced=True)}"
+
+
+def _settings(*, advanced: bool) -> str:
     rows = []
     for name, field in Settings.model_fields.items():
+        if (name in ADVANCED) != advanced:
+            continue
         default = "depends on the machine" if field.default_factory else f"`{_plain(field.default)}`" if field.default != "" else "empty"
         names = f"`--{name.replace('_', '-')}`<br>`LOSSD_{name.upper()}`"
         rows.append((names, _type(field), default, _escaped(field.description or "")))

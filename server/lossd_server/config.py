@@ -14,6 +14,21 @@ from lossd_server import sockets
 _MIB = 1 << 20
 
 
+# Settings that few operators need: `--help` and the documentation list them after the others.
+ADVANCED = frozenset(
+    {
+        "transport",
+        "max_batch_bytes",
+        "max_batch_elements",
+        "max_connection_age_grace_seconds",
+        "max_operations",
+        "max_response_bytes",
+        "probe_interval_seconds",
+        "stuck_batch_seconds",
+    }
+)
+
+
 class Settings(BaseSettings):
     """Every setting with its default; the description is the flag's help text."""
 

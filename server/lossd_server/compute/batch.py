@@ -8,9 +8,11 @@ for several requests has several.
 
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lossd_server.call import BATCH_MEAN, NONE, SUM, Answer, Answers, Call, Statistics
 from lossd_server.compute import reduce
@@ -59,7 +61,8 @@ def compute(calls: Sequence[Call], memory: Memory) -> list[Answer | Answers]:
         if tensor.dtype is not wanted:
             tensors[name] = tensor.to(wanted)
     result = first.spec.kernel(**tensors, **first.params)
-    return _split(calls, counts, result if isinstance(result, Unreduced) else Unreduced(result), memory)
+    unreduced = result if isinstance(result, Unreduced) else Unreduced(result)
+    return _split(calls, counts, _reduce(calls, unreduced, memory))
 
 
 # Implementation details follow.
@@ -87,47 +90,69 @@ def _is_index(call: Call, name: str, dtype: DType) -> bool:
     return argument.kind is Kind.INDEX if type(argument) is Tensor else dtype.kind == "i"
 
 
-def _split(calls: Sequence[Call], counts: list[int], unreduced: Unreduced, memory: Memory) -> list[Answer | Answers]:
-    extra = (unreduced.mean_numerator, unreduced.mean_denominator, unreduced.ignored)
-    quantities = [quantity for quantity in (unreduced.loss, *extra) if quantity is not None]
+class _Reduced(NamedTuple):
+    """The sums of a batch's segments, one for each request, and the unreduced values if any call asks for them."""
+
+    sums: list[float]
+    numerators: list[float]
+    denominators: list[float] | None  # None: known without the kernel
+    ignored: list[float] | None  # likewise
+    values: NDArray[Any] | None
+
+
+def _reduce(calls: Sequence[Call], unreduced: Unreduced, memory: Memory) -> _Reduced:
+    optional = (unreduced.mean_numerator, unreduced.mean_denominator, unreduced.ignored)
+    quantities = [quantity for quantity in (unreduced.loss, *optional) if quantity is not None]
     flat = [quantity if quantity.ndim == 1 else quantity.reshape(-1) for quantity in quantities]
     # Which of two NaNs an operation returns depends on their position in a tensor, so answers contain one NaN only.
-    raw, kept = memory.reduce(flat, keep_values=any(call.reduction == NONE for call in calls))
-    sums = [[total if total == total else math.nan for total in totals] for totals in raw]
-    if kept is not None and np.isnan(kept).any():
-        kept = np.where(np.isnan(kept), kept.dtype.type(math.nan), kept)
-    rest = iter(sums[1:])
-    numerators = sums[0] if unreduced.mean_numerator is None else next(rest)
-    denominators = None if unreduced.mean_denominator is None else next(rest)
-    ignored = None if unreduced.ignored is None else next(rest)
+    raw, values = memory.reduce(flat, keep_values=any(call.reduction == NONE for call in calls))
+    sums, *rest = [[total if total == total else math.nan for total in totals] for totals in raw]
+    if values is not None and np.isnan(values).any():
+        values = np.where(np.isnan(values), values.dtype.type(math.nan), values)
+    others = iter(rest)
+    numerators, denominators, ignored = [None if quantity is None else next(others) for quantity in optional]
+    return _Reduced(sums, numerators or sums, denominators, ignored, values)
 
+
+def _split(calls: Sequence[Call], counts: list[int], reduced: _Reduced) -> list[Answer | Answers]:
     answers: list[Answer | Answers] = []
     segment = position = 0
     for call in calls:
-        arrangement = call.arrangement
-        segments = slice(segment, segment + call.count)
-        size = counts[segment]
-        if call.reduction == BATCH_MEAN:
-            denominator: list[float] | float = float(arrangement.batch_extent)
-        elif denominators is not None:
-            denominator = denominators[segments]
+        size, segments = counts[segment], slice(segment, segment + call.count)
+        denominators = _denominators(call, reduced, segments, size)
+        ignored = _ignored(call, reduced, segments)
+        sums, numerators = reduced.sums[segments], reduced.numerators[segments]
+        if call.count > 1:
+            value = sums if call.reduction == SUM else list(map(reduce.mean, numerators, denominators))
+            answers.append(Answers(value, sums, numerators, denominators, ignored, size))
         else:
-            denominator = float(size) if arrangement.mean_denominator is None else arrangement.mean_denominator
-        skipped = arrangement.ignored_count if ignored is None else [int(number) for number in ignored[segments]]
-        if call.count == 1:
-            mean_denominator = denominator if isinstance(denominator, float) else denominator[0]
-            ignored_count = skipped if isinstance(skipped, int) else skipped[0]
-            statistics = Statistics(sums[0][segment], numerators[segment], mean_denominator, size, ignored_count)
-            values: Encoded = b""
-            if call.reduction == NONE:
-                assert kept is not None
-                values = kept[position : position + size].data.cast("B")
-            answers.append(_answer(call, values, statistics))
-        else:
-            answers.append(_answers(call, sums[0][segments], numerators[segments], denominator, skipped, size))
+            statistics = Statistics(sums[0], numerators[0], denominators[0], size, ignored[0])
+            answers.append(_answer(call, _payload(reduced.values, position, size) if call.reduction == NONE else b"", statistics))
         segment += call.count
         position += size * call.count
     return answers
+
+
+def _denominators(call: Call, reduced: _Reduced, segments: slice, size: int) -> list[float]:
+    """MEAN's denominator of each of the call's requests."""
+    known = call.arrangement.mean_denominator
+    if call.reduction == BATCH_MEAN:
+        return [float(call.arrangement.batch_extent)] * call.count
+    if reduced.denominators is not None:
+        return reduced.denominators[segments]
+    return known if isinstance(known, list) else [float(size) if known is None else known] * call.count
+
+
+def _ignored(call: Call, reduced: _Reduced, segments: slice) -> list[int]:
+    known = call.arrangement.ignored_count
+    if reduced.ignored is not None:
+        return [int(number) for number in reduced.ignored[segments]]
+    return known if isinstance(known, list) else [known] * call.count
+
+
+def _payload(values: NDArray[Any] | None, position: int, size: int) -> Encoded:
+    assert values is not None
+    return values[position : position + size].data.cast("B")
 
 
 def _answer(call: Call, values: Encoded, statistics: Statistics) -> Answer:
@@ -136,11 +161,3 @@ def _answer(call: Call, values: Encoded, statistics: Statistics) -> Answer:
     if call.reduction == SUM:
         return Answer(statistics, value=statistics.sum)
     return Answer(statistics, value=reduce.mean(statistics.mean_numerator, statistics.mean_denominator))
-
-
-def _answers(
-    call: Call, sums: list[float], numerators: list[float], denominator: list[float] | float, ignored: list[int] | int, size: int
-) -> Answers:
-    denominators = [denominator] * call.count if isinstance(denominator, float) else denominator
-    value = sums if call.reduction == SUM else list(map(reduce.mean, numerators, denominators))
-    return Answers(value, sums, numerators, denominators, [ignored] * call.count if isinstance(ignored, int) else ignored, size)

@@ -30,6 +30,19 @@ class _ServeCommand(click.Command):
             self.params = _options() + self.params
         return super().get_params(ctx)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists what operators need first, and the advanced settings after that."""
+        with server_installed():
+            from lossd_server.config import ADVANCED
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Advanced options": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                sections["Advanced options" if param.name in ADVANCED else "Options"].append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
 
 @click.command(cls=_ServeCommand, short_help="Run a server until SIGTERM or Ctrl-C.")
 @click.option("--config", metavar="FILE", help="TOML file of settings, named as the flags with underscores.  [variable: LOSSD_CONFIG]")
