@@ -7,7 +7,7 @@ Everything is drawn from one random.Random, so that a seed gives the same messag
 import math
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -15,7 +15,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from lossd import twins
 from lossd.v1 import evaluation_service_pb2 as evaluation_pb2
 
-from .corpus import MEMBERS, Valid
+from .corpus import Valid
+from .encoding import convert, field, loss_call, pack, tensors_of
 
 INTEGERS = (
     0, 1, 2, 3, 5, 7, 8, 100, -1, -2, -100, 255, 256, 2**15, 2**16, 10**6, 2**31 - 1, 2**31, -(2**31), 2**32, 2**62, 2**63 - 1, -(2**63),
@@ -69,9 +70,9 @@ class Mutator:
         """A LossCall, and the valid call that it is, if it is one."""
         if self.random.random() < 0.4:
             valid = self.random.choice(self._valid)
-            return valid, _loss_call(valid.rpc, valid.message)
+            return valid, loss_call(valid.rpc, valid.message)
         rpc, message = self.request()
-        return None, _loss_call(rpc, message)
+        return None, loss_call(rpc, message)
 
     def calls(self, name: str, most: int = 8) -> tuple[list[tuple[int, Valid | None]], bytes]:
         """A message of many calls, of this type, and its calls by id; no calls where it may not even be a message.
@@ -86,12 +87,12 @@ class Mutator:
                 id_, part = len(sent), call
             elif name == "EvaluateRequest":
                 series = self.random.choice(("", "a", "b", "\N{SNOWMAN}", "x" * 300))
-                id_, part = len(sent), _field(1, series.encode()) + _field(2, call)
+                id_, part = len(sent), field(1, series.encode()) + field(2, call)
             else:
                 id_ = self.random.getrandbits(62) + 1
-                part = evaluation_pb2.StreamCall(id=id_, timeout_seconds=self._timeout()).SerializeToString() + _field(2, call)
+                part = evaluation_pb2.StreamCall(id=id_, timeout_seconds=self._timeout()).SerializeToString() + field(2, call)
             sent.append((id_, valid))
-            parts.append(_field(1, part))
+            parts.append(field(1, part))
         message = b"".join(parts)
         if name == "ScoreStreamRequest" and self.random.random() < 0.2:
             message += evaluation_pb2.ScoreStreamRequest(cancelled_ids=[self.random.getrandbits(63) for _ in range(20)]).SerializeToString()
@@ -105,7 +106,7 @@ class Mutator:
         return self.random.choice((None, None, None, 60.0, math.inf))
 
     def _change_tensor(self, message: Any) -> None:
-        tensors = list(_tensors(message))
+        tensors = list(tensors_of(message))
         if not tensors:
             return
         tensor = self.random.choice(tensors)
@@ -173,13 +174,13 @@ class Mutator:
         member = tensor.WhichOneof("values")
         if not member:
             return
-        payload = getattr(tensor, member) if member in PLAIN else _pack(member, getattr(tensor, member).values)
+        payload = getattr(tensor, member) if member in PLAIN else pack(member, getattr(tensor, member).values)
         other = self.random.choice(TYPED + PLAIN)
         if other in PLAIN:
             setattr(tensor, other, payload)
             return
         if member in TYPED and self.random.random() < 0.7:
-            numbers = [_convert(other, value) for value in getattr(tensor, member).values]
+            numbers = [convert(other, value) for value in getattr(tensor, member).values]
         else:
             width = struct.calcsize(_FORMATS[other])
             numbers = [value for (value,) in struct.iter_unpack("<" + _FORMATS[other], payload[: len(payload) // width * width])]
@@ -234,7 +235,7 @@ class Mutator:
             message.ClearField(self.random.choice(present))
 
     def _swap_tensors(self, message: Any) -> None:
-        tensors = list(_tensors(message))
+        tensors = list(tensors_of(message))
         if tensors:
             copy = type(tensors[0])()
             copy.CopyFrom(self.random.choice(tensors))
@@ -245,7 +246,7 @@ class Mutator:
     def _reencode(self, rpc: str, message: bytes) -> bytes:
         """The same message in another encoding, if protobuf allows it: packed fields in pieces, fields again, unknown fields."""
         twin = twins.twin(f"{rpc}Request").FromString(message)
-        for tensor in _tensors(twin):
+        for tensor in tensors_of(twin):
             member = tensor.WhichOneof("values")
             if member in TYPED and getattr(tensor, member).values:
                 payload = getattr(tensor, member).values[0]
@@ -258,7 +259,7 @@ class Mutator:
         if extra == 0:
             encoded += encoded  # singular messages merge
         elif extra == 1:
-            encoded = _field(self.random.choice((15, 99, 1000)), b"what") + encoded
+            encoded = field(self.random.choice((15, 99, 1000)), b"what") + encoded
         elif extra == 2:
             encoded = b"\x7b" * 20 + b"\x7c" * 20 + encoded  # groups within groups
         return encoded
@@ -283,46 +284,3 @@ class Mutator:
             else:
                 data += data[at : at + 64]
         return bytes(data)
-
-
-def _tensors(message: Any) -> Iterator[Any]:
-    for field, value in message.ListFields():
-        if field.message_type is None:
-            continue
-        for item in value if field.is_repeated else (value,):
-            if field.message_type.name == "Tensor":
-                yield item
-            else:
-                yield from _tensors(item)
-
-
-def _pack(member: str, values: Any) -> bytes:
-    return struct.pack(f"<{len(values)}{_FORMATS[member]}", *values)
-
-
-def _convert(member: str, value: Any) -> Any:
-    if member == "bool_values":
-        return bool(value)
-    if member.startswith("int"):
-        limit = 2**31 - 1 if "32" in member else 2**63 - 1
-        return 0 if not math.isfinite(value) else max(-limit, min(limit, int(value)))
-    return float(value) if member == "float64_values" else max(-3e38, min(3e38, float(value)))
-
-
-def _loss_call(rpc: str, message: bytes) -> bytes:
-    call = twins.envelope("LossCall")()
-    setattr(call, MEMBERS[rpc], message)
-    encoded: bytes = call.SerializeToString()
-    return encoded
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*encoded, value])

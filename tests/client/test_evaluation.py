@@ -33,12 +33,6 @@ def shared() -> Iterator[Fake]:
         yield made
 
 
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    with fake_server() as made:
-        yield made
-
-
 def exact(numbers: list[float]) -> ExactSum:
     total = ExactSum()
     for number in numbers:

@@ -21,12 +21,6 @@ from support.fake_server import UNARY, Fake, Refused, fake_server, score_of
 RETRIED = grpc.StatusCode.UNAVAILABLE
 
 
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    with fake_server() as fake:
-        yield fake
-
-
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK], ids=lambda code: code.name)
 def test_only_what_was_not_computed_is_tried_again(fake: Fake, code: grpc.StatusCode) -> None:
     refusals = [Refused(code)]

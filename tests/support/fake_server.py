@@ -128,3 +128,8 @@ def fake_server() -> Iterator[Fake]:
         yield fake
     finally:
         server.stop(0).wait()
+
+
+def pair(number: float, **options: Any) -> dict[str, Any]:
+    """A call of mse_loss whose answer is the square of the number."""
+    return {"input": [float(number)], "target": [0.0], **options}
