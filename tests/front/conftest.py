@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of bearer tokens, and servers of both transports."""
+"""Short ticks, files of bearer tokens, and servers of both transports."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from lossd_server.front import tokens
+from lossd_server.http2 import asyncio_protocol
 from support.tokens import ALICES_LINE, BOBS_LINE
 from support.transports import MAX_REQUEST_BYTES, Pair, both
+
+
+@pytest.fixture(autouse=True)
+def short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections look at their deadlines often, so that tests of deadlines are short."""
+    monkeypatch.setattr(asyncio_protocol, "TICK_SECONDS", 0.1)
 
 
 @pytest.fixture

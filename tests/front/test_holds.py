@@ -203,6 +203,7 @@ def test_messages_count_while_they_wait_for_the_room_of_their_calls() -> None:
     assert most <= (3 << 20) + len(message) + 2000 * 1024
 
 
+@pytest.mark.slow
 def test_messages_go_ahead_of_their_room_one_at_a_time() -> None:
     calls = [pb.SeriesCall(series=f"{number:0250d}", call=square(2)) for number in range(1500)]
     message = prefixed(pb.EvaluateRequest(calls=calls).SerializeToString())

@@ -30,7 +30,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     yield from both(tokens_file=str(tokens))
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", [name if name == "cross_entropy" else pytest.param(name, marks=pytest.mark.slow) for name in SAMPLES])
 def test_every_sample_and_error_input_of_a_loss(pair: Pair, name: str) -> None:
     loss = SAMPLES[name]
     calls = [encoded(name, **sample.kwargs, reduction=reduction) for sample in loss.samples for reduction in loss.reductions]

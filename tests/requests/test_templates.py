@@ -61,8 +61,8 @@ def shuffled(kwargs: Kwargs, generator: np.random.Generator) -> Kwargs:
 
 
 @each_loss
-def test_a_request_read_from_a_structure_is_the_one_read_anew(loss: LossSamples) -> None:
-    """Values of every kind in requests of one structure: right ones, others, and wrong ones."""
+def test_a_request_read_from_a_template_is_the_one_read_anew(loss: LossSamples) -> None:
+    """Values of every kind in requests of one template: right ones, others, and wrong ones."""
     remembering = Reader(RequestLimits())
     generator = rng(11)
     for sample in loss.samples:
@@ -99,7 +99,7 @@ def test_a_changed_byte_at_any_place_is_noticed(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("loss", [loss for loss in SAMPLES.values() if LOSSES[loss.rpc].columns_by_shape], ids=lambda loss: loss.name)
-def test_a_second_request_of_a_structure_is_not_parsed(loss: LossSamples, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_request_of_a_template_is_not_parsed(loss: LossSamples, monkeypatch: pytest.MonkeyPatch) -> None:
     remembering = Reader(RequestLimits())
     rpc, message = encoded(loss.name, **loss.samples[0].kwargs)
     for _ in range(2):
@@ -174,7 +174,7 @@ def test_fields_that_protobuf_merges_are_read_anew() -> None:
         assert result(lambda: remembering.read(spec, message)) == result(lambda: Reader(RequestLimits()).read(spec, message))
 
 
-def test_structures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_templates_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lossd_server.requests.templates._MAX_TEMPLATES", 3)
     remembering, spec = Reader(RequestLimits()), LOSSES["MseLoss"]
     for _ in range(3):

@@ -13,6 +13,8 @@ from lossd_server.http2.connection import Connection
 from lossd_server.http2.frames import ConnectionFault, ErrorCode
 from lossd_server.http2.streams import Receiver, Stream
 
+TICK_SECONDS = 1.0  # at most so late are deadlines, removed tokens and old connections noticed
+
 
 @dataclass(frozen=True)
 class ConnectionLimits:
@@ -81,7 +83,7 @@ class Connections:
 
     def start(self) -> None:
         """Starts the clocks."""
-        interval = min(1.0, self.limits.keepalive_timeout_seconds / 4, self.limits.handshake_seconds / 4)
+        interval = min(TICK_SECONDS, self.limits.keepalive_timeout_seconds / 4, self.limits.handshake_seconds / 4)
 
         def tick() -> None:
             now = time.monotonic()
