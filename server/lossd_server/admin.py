@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin port: /metrics for Prometheus, /healthz and /readyz for orchestrators, over HTTP/1.1, one request per connection.
 
-It runs on the event loop: /healthz is 200 as long as the loop runs. A connection must end within a few seconds, and the
-oldest is closed when too many are open, so neither slow connections nor many of them delay the next request.
+The server's event loop serves the port, so /healthz answers 200 as long as the loop runs. A connection must end within a few seconds,
+and the oldest is closed if too many are open, so neither slow connections nor many connections delay the next request.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _MAX_CONNECTIONS: Final = 64
 _MAX_HEAD_BYTES: Final = 16 << 10
 _SECONDS: Final = 5.0
 
-_Answer = tuple[HTTPStatus, str, bytes]  # with the content type
+_Answer = tuple[HTTPStatus, str, bytes]  # status, content type and body
 
 
 class Admin:
@@ -80,7 +80,7 @@ class Admin:
                 head = await reader.readuntil(b"\r\n\r\n")
                 writer.write(_response(head, *await self._answer(head)))
                 writer.write_eof()
-                await reader.read()  # until the client closes: if this end closed first, the client could lose the end of the answer
+                await reader.read()  # until the client closes: if the server closed first, the client could lose the end of the answer
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
         finally:

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything a call may fail with. The class is the status code and the reason; the front only translates.
+"""The errors of calls. The class gives the status code and the reason; messages describe shapes, types and counts, never data or paths.
 
-    CallError
-    ├─ InvalidArgument            fix the request; names the field
-    ├─ TooLarge                   never fits; split the request
-    ├─ Unavailable                retry after `retry_after_seconds`
-    ├─ Unauthenticated, Unimplemented, NotFound
-    ├─ DeadlineExceeded, UploadTooSlow, Cancelled
-    └─ KernelFailure, DeviceLost, Unexpected  ours: "this is a bug"
-
-Messages say what was expected and what was found in shapes, types and counts: never data, paths or tracebacks.
+CallError
+├─ InvalidArgument            fix the request; names the field
+├─ TooLarge                   above a fixed limit; split the request
+├─ Unavailable                retry after `retry_after_seconds`
+├─ Unauthenticated, Unimplemented, NotFound
+├─ DeadlineExceeded, UploadTooSlow, Cancelled
+└─ KernelFailure, DeviceLost, Unexpected  errors of the server: "this is a bug"
 """
 
 from collections.abc import Mapping
@@ -21,7 +19,7 @@ MAX_DESCRIPTION = 300
 
 
 class CallError(Exception):
-    """One call failed; no other call did."""
+    """The failure of one call. Other calls are not affected."""
 
     code: str
     reason: str
@@ -32,18 +30,17 @@ class CallError(Exception):
 
     @property
     def message(self) -> str:
-        """What is wrong and how to mend it, for people."""
+        """What is wrong and how to fix it, for people."""
         return str(self)
 
     @property
     def number(self) -> int:
         """The google.rpc.Code."""
-        number: int = code_pb2.Code.Value(self.code)
-        return number
+        return int(code_pb2.Code.Value(self.code))
 
 
 class InvalidArgument(CallError):
-    """The request can never succeed as it is. `field` is a path in the request message, as "tail[1].output"."""
+    """The request can never succeed as it is. `field` is a path in the request message, such as "tail[1].output"."""
 
     code = "INVALID_ARGUMENT"
 
@@ -53,7 +50,7 @@ class InvalidArgument(CallError):
         self.description = description[:MAX_DESCRIPTION]
 
     def within(self, prefix: str) -> Self:
-        """The same error of a request inside another message; `prefix` is its path there, as "calls[3]"."""
+        """The same error for a request inside another message; `prefix` is its path there, such as "calls[3]"."""
         return type(self)(f"{prefix}.{self.field}" if self.field else prefix, self.description)
 
 
@@ -136,7 +133,7 @@ class SeriesConflict(InvalidArgument):
 
 
 class TooLarge(CallError):
-    """Above a limit of this server, now and ever. `metadata` holds the limit, in `unit`."""
+    """The request exceeds a limit of this server and can never succeed. `metadata` has the limit and the actual size, in `unit`."""
 
     code = "RESOURCE_EXHAUSTED"
     unit = "bytes"
@@ -192,7 +189,7 @@ class OperationsTooLarge(TooLarge):
 
 
 class Unavailable(CallError):
-    """Not now. The same call may succeed after `retry_after_seconds`."""
+    """The server cannot take the call now. The same call may succeed after `retry_after_seconds`."""
 
     code = "UNAVAILABLE"
 
@@ -220,7 +217,7 @@ class DeviceUnavailable(Unavailable):
 
 
 class ShuttingDown(Unavailable):
-    """The server is stopping. Another replica will answer."""
+    """The server is stopping. Another replica may answer."""
 
     reason = "SHUTTING_DOWN"
 
@@ -247,7 +244,7 @@ class UploadTooSlow(CallError):
 
 
 class Unimplemented(CallError):
-    """There is no such method, or it is not called like this."""
+    """The server has no such method, or does not support the request's compression."""
 
     code = "UNIMPLEMENTED"
     reason = "UNIMPLEMENTED"

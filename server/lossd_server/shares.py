@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How holders share a fixed total of connections or bytes, so that some is always left for the next holder.
+"""Divides a fixed total of connections or bytes among holders, so that some is always left for the next holder.
 
-A holder may have at most as much as is then left free: half of the total if it is alone, a third if another has as much. That rule
-alone does not protect against many holders, each of which takes half of what is left. So a quarter of the total is reserved for
-holders that have at most a 256th of it, and only more than sixty of those can exhaust it.
+A holder may have at most as much as then remains free: half of the total if it is alone, a third if another holder has as much. That
+rule alone does not protect against many holders that each take half of the rest. So a quarter of the total is reserved for holders
+that have at most a 256th of it, and only more than sixty such holders can exhaust that quarter.
 """
 
 from collections.abc import Hashable

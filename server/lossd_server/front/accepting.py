@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accepts connections. What bounds them counts from here, before TLS has said a word."""
+"""Accepts connections. A connection counts towards the limits from here on, before its TLS handshake."""
 
 import asyncio
 import errno
@@ -15,10 +15,10 @@ from lossd_server.front.callers import host_of
 from lossd_server.http2.asyncio_protocol import ServerProtocol
 from lossd_server.shares import Shares
 
-# Of one turn of the event loop: then everybody else has theirs.
+# Maximum connections accepted in one turn of the event loop, so that other work is not delayed.
 _ACCEPT_AT_ONCE: Final = 32
 
-# Until there may be descriptors or memory again.
+# Between attempts to accept while the system is out of descriptors or memory.
 _PAUSE_SECONDS: Final = 0.5
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -26,13 +26,13 @@ _log = structlog.get_logger("lossd.listener")
 
 
 class Acceptor:
-    """Hands each connection to a new link, once TLS has been agreed on if there is TLS. Belongs to one event loop.
+    """Connects each accepted socket to a new protocol, after the TLS handshake if the server uses TLS. Use on one event loop.
 
     Args:
-        max_connections: Most connections, of one host half (see Shares); further ones are closed at once.
-        handshake_seconds: Most time for TLS.
-        new_link: Makes the protocol of a connection.
-        context: TLS for the next connection, None for none.
+        max_connections: Maximum connections; one host may hold at most half (see Shares). Further connections are closed at once.
+        handshake_seconds: Maximum time for the TLS handshake.
+        new_link: Returns the protocol of a new connection.
+        context: Returns the TLS context of the next connection, or None for a connection without TLS.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class Acceptor:
         self._opening: set[asyncio.Task[None]] = set()
 
     def start(self, listening: list[socket.socket]) -> None:
-        """Begins to accept from these sockets. Raises OSError."""
+        """Begins to accept connections from these sockets. Raises OSError."""
         for each in listening:
             each.listen(sockets.BACKLOG)
         self._listening = listening
         self._resume()
 
     def stop(self) -> None:
-        """Accepts no more, and ends the connections that have not agreed on TLS yet. A second time does nothing."""
+        """Accepts no more connections, and closes those whose TLS handshake is not complete. Idempotent."""
         self._pause()
         self._listening = []
         if self._resuming is not None:
@@ -115,6 +115,6 @@ class Acceptor:
             context = self._context()
             limit = None if context is None else self._handshake_seconds
             await self._loop.connect_accepted_socket(lambda: link, connected, ssl=context, ssl_handshake_timeout=limit)
-        except (OSError, asyncio.CancelledError):  # it left, or TLS was not agreed on
+        except (OSError, asyncio.CancelledError):  # the client left, or the TLS handshake failed
             connected.close()
             link.lose()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who calls. Callers share the device, the memory and the connections under the names that they have here.
+"""Names callers. Callers share the device, the memory and the connections, and their shares are counted under these names.
 
-A caller is named by its token where there are tokens, else by its certificate where there is mutual TLS, else by the host that it
-calls from: then all connections of a host are one caller, and so is whoever comes through one proxy.
+A caller is named by its token if the server has tokens, else by its certificate if the server uses mutual TLS, else by its host. Then
+all connections from one host count as one caller, and so do all clients behind one proxy.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from lossd_server.front.tokens import Tokens
 
 
 class Peer(Protocol):
-    """A connection. `name` is empty until it is asked for."""
+    """A connection. `name` caches the name of its caller, and is empty until the name is first needed."""
 
     name: str
 
@@ -22,25 +22,27 @@ class Peer(Protocol):
 
 
 class Callers:
-    """Names callers. `named`: by tokens, so that the names are few and may be labels of metrics."""
+    """Names callers. `named`: names come from tokens, so they are few and may be labels of metrics."""
 
     def __init__(self, tokens: Tokens | None) -> None:
         self._tokens = tokens
         self.named = tokens is not None
 
     def caller(self, peer: Peer, authorization: str | None) -> str:
-        """The name of who sends a request over this connection. Raises Unauthenticated."""
+        """The name of the caller that sends a request over this connection. Raises Unauthenticated."""
         return self.anybody(peer) if self._tokens is None else self._tokens.authenticate(authorization)
 
     def anybody(self, peer: Peer) -> str:
-        """The same where no token is needed."""
+        """The name of the caller if the method needs no token."""
         if not peer.name:
             peer.name = _subject(peer.info("peercert")) or host_of(peer.info("peername"))
         return peer.name
 
 
 def host_of(peername: Any) -> str:
-    """The host of a socket's address, without its port: the address of IPv4; of IPv6 the network of 64 bits, which is one customer's."""
+    """The host of a socket's address, without its port: an IPv4 address, or the /64 network of an IPv6 address, because one customer
+    usually has all of it. All Unix sockets are one host.
+    """
     if not isinstance(peername, tuple) or not peername:
         return "unix"
     address = ipaddress.ip_address(str(peername[0]).partition("%")[0])
@@ -52,13 +54,13 @@ def host_of(peername: Any) -> str:
 # Implementation details follow.
 
 
-# Of a certificate's subject alternative names, the first of the first type that it has names its caller.
+# Types of subject alternative names, by precedence. The certificate's first name of the first type that it has names the caller.
 _NAME_TYPES: Final = ("URI", "DNS", "email", "IP Address")
 
 
 def _subject(certificate: Mapping[str, Any] | None) -> str:
-    """The name of a verified certificate, after its type, so that names of two types are never equal: URI:, DNS:, email:, IP Address:,
-    and CN: for the common name of a certificate that has none of these.
+    """The name in a verified certificate. Its type comes first, so that names of two types are never equal: URI:, DNS:, email:,
+    IP Address:, or CN: for the common name of a certificate without any of these. Empty without a certificate.
     """
     if not certificate:
         return ""

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed messages: short ones are unpacked on the event loop, others on worker threads, and no caller keeps another waiting.
+"""Unpacks compressed messages: short ones on the event loop, others on worker threads, so that callers do not delay each other.
 
-What a message unpacks to is never larger than the room that was taken for it. The size is not known before: gzip's trailer claims
-one, and a claim costs its caller only its own room. If the room does not suffice, all of it is given back and the message is
-unpacked again with four times as much, so that nobody waits for room while holding room, and a message takes at most a third more
-time than it would at once.
+An unpacked message is never larger than the room that was reserved for it. Its size is not known in advance: gzip's trailer claims a
+size, and a false claim costs only the caller's own room. If the room does not suffice, all of it is released, and the message is
+unpacked again with four times as much. So no message waits for room while it holds room, and unpacking takes at most a third longer
+than a single attempt.
 
-A caller has one thread at a time, and callers take turns. So however many and large one caller's messages are, another's waits for
-the messages of others that are being unpacked, and for none of those that wait.
+A caller has one thread at a time, and callers take turns. However many and large the messages of one caller are, another caller's
+message waits only for messages that are being unpacked already, not for those that wait.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from lossd_server.admission import OVERHEAD_BYTES, Hold
 from lossd_server.errors import CallError, MessageMalformed, RequestTooLarge, Unimplemented
 from lossd_server.losses.tensor import Encoded
 
-Reserve = Callable[[int], Hold]  # of bytes; raises InFlightFull
+Reserve = Callable[[int], Hold]  # takes bytes; raises InFlightFull
 
-_WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}  # zlib's names of the formats
-_GZIP_TRAILER_BYTES: Final = 4  # that hold the unpacked size
+_WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}  # zlib's `wbits` of the formats
+_GZIP_TRAILER_BYTES: Final = 4  # the unpacked size
 
-# Messages that are no larger, packed and unpacked, take up to 0.25 ms: about as long as the way to a thread and back. Those of one
-# turn of the event loop together take up to 1 ms on it.
+# A message that is at most this large, both compressed and unpacked, takes up to 0.25 ms: about as long as a switch to a thread and
+# back. All such messages of one turn of the event loop may take up to 1 ms together.
 _SHORT_BYTES: Final = 32 << 10
 _SHORT_BYTES_OF_A_TURN: Final = 128 << 10
 
@@ -36,14 +36,14 @@ _THREADS: Final = 2
 
 
 class Unpacker:
-    """See the module. Belongs to one event loop."""
+    """See the module. Use on one event loop."""
 
     def __init__(self) -> None:
         self._turns = _Turns(_THREADS)
         self._left_of_turn = _SHORT_BYTES_OF_A_TURN
 
     def unpack_short(self, message: Encoded, encoding: str, max_bytes: int) -> bytes | None:
-        """The message, or None when it is too long for the event loop, or this turn's share is used up. Raises as `unpack`."""
+        """The unpacked message, or None if it is too long for the event loop or this turn's share is used up. Raises as `unpack`."""
         _check(encoding)
         if len(message) > _SHORT_BYTES or self._left_of_turn <= 0 or _claimed_bytes(message, encoding) > _SHORT_BYTES:
             return None
@@ -63,7 +63,7 @@ class Unpacker:
         return unpacked
 
     async def unpack(self, message: Encoded, encoding: str, max_bytes: int, caller: str, reserve: Reserve) -> tuple[bytes, Hold]:
-        """The message, and the room that it takes, which passes to whoever asked.
+        """The unpacked message and its room, which the caller must release.
 
         Raises Unimplemented, MessageMalformed, RequestTooLarge, or what `reserve` raises.
         """
@@ -84,7 +84,7 @@ class Unpacker:
         self._left_of_turn = _SHORT_BYTES_OF_A_TURN
 
     async def _unpack(self, message: Encoded, encoding: str, room: int, caller: str, reserve: Reserve) -> tuple[bytes, Hold]:
-        """One attempt. Whoever waits for it may be cancelled: the thread and the room are given back when the thread is done."""
+        """One attempt. If the waiting task is cancelled, the thread and the room are released once the thread is done."""
         await self._turns.take(caller)
         try:
             hold = reserve(room)
@@ -106,12 +106,12 @@ class Unpacker:
 
 
 class _Turns:
-    """So many turns at once, and one of each caller. Whoever waits gets one by caller in rotation."""
+    """At most `count` turns at once, and one of each caller. Waiting callers get turns in rotation."""
 
     def __init__(self, count: int) -> None:
         self._free = count
         self._active: set[str] = set()
-        self._waiting: OrderedDict[str, dict[asyncio.Future[None], None]] = OrderedDict()  # none is empty
+        self._waiting: OrderedDict[str, dict[asyncio.Future[None], None]] = OrderedDict()  # no value is empty
 
     async def take(self, caller: str) -> None:
         """Waits for a turn."""
@@ -128,7 +128,7 @@ class _Turns:
             raise
 
     def give_back(self, caller: str) -> None:
-        """The turn is over."""
+        """Ends a turn."""
         self._free += 1
         self._active.discard(caller)
         self._pass_on()
@@ -158,11 +158,11 @@ class _Turns:
 
 
 class _MoreError(Exception):
-    """The message unpacks to more than there is room for."""
+    """The unpacked message is larger than its room."""
 
 
 def _unpacked(message: Encoded, encoding: str, room: int) -> bytes:
-    """Raises MessageMalformed or _MoreError."""
+    """The unpacked message. Raises MessageMalformed or _MoreError."""
     unpacker = zlib.decompressobj(_WINDOW_BITS[encoding])
     try:
         unpacked = unpacker.decompress(message, room + 1)
@@ -179,7 +179,7 @@ def _unpacked(message: Encoded, encoding: str, room: int) -> bytes:
 
 def _abandon(hold: Hold, attempt: asyncio.Future[bytes]) -> None:
     if not attempt.cancelled():
-        attempt.exception()  # seen, although nobody waits for it
+        attempt.exception()  # marks the exception as retrieved
     hold.release()
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How connections end when the server stops: no accepted call is lost, and nobody else is waited for.
+"""Ends connections when the server stops: no accepted call is lost, and the server waits for nothing else.
 
-1. GOAWAY with the largest stream id, and a PING: clients open no further streams, those that they opened before they heard of it are
-   served. The PING's answer brings the final GOAWAY; streams after it are refused, which clients try elsewhere by themselves.
-2. What is not accepted is refused: requests whose message has not arrived, and streams that would never end.
-3. Accepted calls complete and their answers are sent, at the pace at which the client reads them.
-4. Each connection is closed in our direction once everything on it is sent, and in the other by the client: to close both while the
-   client sends would discard what it has not read yet.
+1. The server sends a GOAWAY with the largest stream id, and a PING: clients open no further streams, and those that they opened before
+   they received the GOAWAY are served. When a client acknowledges the PING, the server sends the final GOAWAY. It refuses later
+   streams, which clients retry elsewhere by themselves.
+2. The server refuses what it has not accepted: requests whose message has not arrived, and streams that would never end.
+3. Accepted calls complete, and their answers are sent as fast as the client reads them.
+4. The server closes its side of a connection once everything on it is sent, and the client closes the other side. If the server
+   closed both sides while the client sends, the client could lose answers that it has not read yet.
 """
 
 import asyncio
@@ -21,18 +22,20 @@ from lossd_server.front.streaming import Streaming
 from lossd_server.front.unary import Unary
 from lossd_server.http2.asyncio_protocol import Connections, ServerProtocol
 
-# Requests that have begun to arrive get this long, and clients as long to answer the PING.
+# How long requests have to arrive, and clients to acknowledge the PING.
 _ARRIVAL_SECONDS: Final = 1.0
 
-# Clients get this long to close their side once nothing is owed to anybody.
+# How long clients have to close their side once everything is sent.
 _GOODBYE_SECONDS: Final = 0.5
 
-# Between looks at what is left. Looking takes at most a tenth of the time, however many connections there are.
+# Between checks of what is left. The checks take at most a tenth of the time, however many connections there are.
 _LOOK_SECONDS: Final = 0.005
 
 
 async def drain(hub: Connections, refuse_new: Callable[[], None], seconds: float) -> None:
-    """See the module. `refuse_new` has streams of calls end when what they accepted is answered. Takes `seconds` and half a second."""
+    """See the module. `refuse_new` makes streams of calls end once their accepted calls are answered. Takes at most `seconds` plus half
+    a second.
+    """
     ends_at = time.monotonic() + seconds
     for link in hub.links:
         link.connection.drain()
@@ -69,7 +72,7 @@ async def drain(hub: Connections, refuse_new: Callable[[], None], seconds: float
 
 
 def _has_arrived(link: ServerProtocol) -> bool:
-    """Whether the client knows that we drain, and no request of its is on the way."""
+    """Whether the client knows of the drain, and none of its requests is still arriving."""
     connection = link.connection
     return (connection.closing or not link.opened) and not any(
         isinstance(stream.receiver, Unary) and not stream.received for stream in connection.streams.values()
@@ -77,7 +80,7 @@ def _has_arrived(link: ServerProtocol) -> bool:
 
 
 def _finish_sending(hub: Connections) -> bool:
-    """Closes our direction of the connections on which nothing is owed any more. Whether that is all of them, and clients have it."""
+    """Half-closes the connections on which everything is sent. Returns whether those are all, and clients have received everything."""
     delivered = True
     for link in list(hub.links):
         if link.connection.streams:
@@ -89,7 +92,7 @@ def _finish_sending(hub: Connections) -> bool:
 
 
 def _undelivered_bytes(link: ServerProtocol) -> int:
-    """What the client's machine has not confirmed; for a unix: address, what the client has not read."""
+    """The bytes that the client's machine has not acknowledged; for a unix: address, those that the client has not read."""
     connected = link.info("socket")
     if link.unsent or connected is None or connected.fileno() < 0:
         return link.unsent
@@ -107,7 +110,7 @@ def _rpcs(hub: Connections) -> list[Unary | Streaming]:
 
 
 async def _until(condition: Callable[[], bool], ends_at: float) -> None:
-    """Looks again and again, once at the least: too many places would have to tell."""
+    """Polls the condition, at least once: too many places would have to signal its changes."""
     while True:
         looked_at = time.monotonic()
         if condition() or looked_at >= ends_at:

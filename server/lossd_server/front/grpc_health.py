@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""grpc.health.v1, open to everybody: the probes of orchestrators and load balancers have no tokens."""
+"""grpc.health.v1, open to all callers, because the probes of orchestrators and load balancers have no tokens."""
 
 import asyncio
 from typing import Any, Final
@@ -18,14 +18,14 @@ _SERVING, _NOT_SERVING, _UNKNOWN = (_Response(status=s).SerializeToString() for 
 
 
 class HealthService:
-    """The statuses that Health publishes, by name."""
+    """Serves the published statuses of services."""
 
     def __init__(self) -> None:
         self._answers: dict[str, bytes] = {}
-        self._watching: dict[str, set[asyncio.Event]] = {}  # by name; none is empty
+        self._watching: dict[str, set[asyncio.Event]] = {}  # by name; no value is empty
 
     def publish(self, name: str, serving: bool) -> None:
-        """From now on this is the answer. Wakes those who watch the name, if it is another answer than before."""
+        """Sets the status of a service, and informs those that watch the service if the status has changed."""
         answer = _SERVING if serving else _NOT_SERVING
         if self._answers.get(name) != answer:
             self._answers[name] = answer
@@ -37,14 +37,14 @@ class HealthService:
         return {"Check": ("unary", self.check), "Watch": ("server_stream", self.watch)}
 
     async def check(self, message: Encoded, **_: object) -> bytes:
-        """The answer of now."""
+        """Answers with the current status."""
         answer = self._answers.get(_name(message))
         if answer is None:
             raise NotFound("the server has no such service")
         return answer
 
     async def watch(self, read: Read, output: Output, **_: object) -> None:
-        """The answer of now, and another one whenever it changes."""
+        """Answers with the current status, and again after each change."""
         received, changed, name = await read(), asyncio.Event(), ""
         if received is not None:
             with received.hold:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """gRPC by grpcio in place of http2/ (`--transport grpcio`): the same methods, callers, limits, answers and errors.
 
-It is for whoever may not run an HTTP/2 implementation of our own, and the other side of a differential test. What it does not
-promise: memory and time under a flood, because grpcio buffers what it receives before anybody here can count it; and batches of
-unary calls that arrive together, because grpcio hands over one call at a time, at about ten times the cost.
+It is for operators who may not run our own HTTP/2 implementation, and for differential tests. It does not bound memory and time under
+a flood, because grpcio buffers what it receives before we can count it. It does not score unary calls together that arrive together,
+because grpcio delivers one call at a time, at about ten times the cost.
 """
 
 import asyncio
@@ -34,29 +34,29 @@ from lossd_server.service.streams import Received
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
-# What streams that never end and clients get to take notice, once everything accepted is answered.
+# How long the remaining streams and clients have to end once everything accepted is answered.
 _GOODBYE_SECONDS: Final = 0.5
 
-# How soon a stream ends whose caller's token was removed.
+# How soon a stream ends if its caller's token was removed.
 _AUTHENTICATE_SECONDS: Final = 1.0
 
 
 class GrpcioListener:
-    """What Listener is for our own HTTP/2. Use on one event loop: bind, start, stop."""
+    """Replaces Listener. Use on one event loop: bind, start, stop."""
 
     def __init__(self, settings: Settings, methods: Mapping[str, Method], service: Service, who: Callers) -> None:
-        """`methods` are by path."""
+        """The keys of `methods` are paths."""
         self._settings = settings
         self._handler = _Handler(methods, service, who)
         self._server: Any = None
 
     def bind(self) -> str:
-        """Binds and returns the address. Raises ValueError for certificates that cannot be used, and OSError as sockets.bind does."""
+        """Binds and returns the address. Raises ValueError if the certificates cannot be used, and OSError as sockets.bind does."""
         settings = self._settings
         server = self._server = grpc.aio.server(options=_options(settings))
         server.add_generic_rpc_handlers((self._handler,))
         with sockets.bind(settings.listen, shared=settings.workers > 1):
-            pass  # grpcio would take a path from a server that lives, and does not say what is wrong with an address
+            pass  # grpcio would take over the path of a running server, and its errors do not say what is wrong with an address
         if settings.tls_cert_file:
             port = server.add_secure_port(settings.listen, _credentials(settings))
         else:
@@ -64,17 +64,17 @@ class GrpcioListener:
         return settings.listen if settings.listen.startswith("unix:") else f"{settings.listen.rpartition(':')[0]}:{port}"
 
     async def start(self) -> None:
-        """Begins to accept."""
+        """Begins to accept connections."""
         await self._server.start()
 
     async def stop(self, refuse_new: Callable[[], None], seconds: float) -> None:
-        """Takes no further connections and requests, and answers what was accepted within so many seconds.
+        """Takes no further connections and requests, and answers accepted calls within `seconds`.
 
-        `refuse_new` has streams of calls end when what they accepted is answered. Calls that grpcio has received, and not yet handed
-        over when the stop begins, it ends as CANCELLED.
+        `refuse_new` makes streams of calls end once their accepted calls are answered. Calls that grpcio has received but not delivered
+        when the stop begins end as CANCELLED.
         """
         stopping = asyncio.create_task(self._server.stop(seconds))
-        await asyncio.sleep(0)  # it tells clients before the first call is refused
+        await asyncio.sleep(0)  # clients learn of the stop before the first call is refused
         refuse_new()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -87,9 +87,7 @@ class GrpcioListener:
 
 
 class _Handler(grpc.GenericRpcHandler):
-    """Handlers take streams for unary methods, too: so the caller is known before the message is read, and one that is missing,
-    or one too many, is noticed.
-    """
+    """Unary methods take streams, too, to know the caller before the message is read, and to detect missing and extra messages."""
 
     def __init__(self, methods: Mapping[str, Method], service: Service, who: Callers) -> None:
         self._service = service
@@ -113,7 +111,7 @@ class _Handler(grpc.GenericRpcHandler):
         remaining = context.time_remaining()
         deadline = None if remaining is None else started_at + remaining
         caller = ""
-        code = "CANCELLED"  # unless it ends otherwise
+        code = "CANCELLED"  # unless the RPC ends otherwise
         try:
             metadata = context.invocation_metadata()
             _check_size(metadata)
@@ -133,7 +131,7 @@ class _Handler(grpc.GenericRpcHandler):
             if deadline is not None and time.monotonic() >= deadline:
                 code = "DEADLINE_EXCEEDED"
             raise
-        except Exception as error:  # noqa: BLE001 - nothing of ours may leak to the caller
+        except Exception as error:  # noqa: BLE001 - internals must not leak to the caller
             failure = unexpected(method.name, caller, error)
             code = failure.code
             await _abort(context, failure)
@@ -186,7 +184,7 @@ class _Handler(grpc.GenericRpcHandler):
                 await context.write(last)
 
     def _accept(self, context: Any) -> None:
-        """A server that stops waits for the RPC, until its answer is sent."""
+        """From now on, a server that stops waits until the RPC's answer is sent."""
 
         def done(_: Any) -> None:
             self._accepted -= 1
@@ -210,7 +208,7 @@ class _Handler(grpc.GenericRpcHandler):
 
 
 class _Output:
-    """Where the messages of a stream go: see service.streams.Output."""
+    """Sends the messages of a stream: see service.streams.Output."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -244,7 +242,7 @@ class _Output:
 
 
 def _nothing() -> None:
-    """What happens when messages have left that nobody waits for."""
+    """The default of `on_drained`."""
 
 
 def _check_size(metadata: Iterable[tuple[str, str | bytes]]) -> None:
@@ -263,7 +261,7 @@ async def _abort(context: Any, error: CallError) -> NoReturn:
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
-    """Listener's limits, in grpcio's names."""
+    """The limits of Listener as grpcio's options."""
     ages = {
         "grpc.max_connection_age_ms": settings.max_connection_age_seconds,
         "grpc.max_connection_age_grace_ms": settings.max_connection_age_grace_seconds,
@@ -271,7 +269,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         *[(name, int(1000 * seconds)) for name, seconds in ages.items() if seconds],
         ("grpc.max_receive_message_length", settings.max_request_bytes),
-        ("grpc.max_send_message_length", -1),  # the service bounds its answers
+        ("grpc.max_send_message_length", -1),  # the service limits its answers
         ("grpc.max_metadata_size", MAX_LIST_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_LIST_BYTES),
         ("grpc.max_concurrent_streams", listener.MAX_CONCURRENT_STREAMS),
@@ -286,13 +284,13 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 
 def _credentials(settings: Settings) -> grpc.ServerCredentials:
-    """TLS whose files may change. Raises ValueError when they cannot be used to begin with."""
+    """TLS with files that may change. Raises ValueError if they cannot be used at the start."""
     certificate, key = Path(settings.tls_cert_file), Path(settings.tls_key_file)
     client_ca = Path(settings.tls_client_ca_file) if settings.tls_client_ca_file else None
     paths = [certificate, key] if client_ca is None else [certificate, key, client_ca]
 
     def load() -> grpc.ServerCertificateConfiguration:
-        tls.load(certificate, key, client_ca)  # grpcio does not say what is wrong with them
+        tls.load(certificate, key, client_ca)  # because grpcio does not say what is wrong with the files
         contents = [path.read_bytes() for path in paths]
         roots = contents[2] if client_ca is not None else None
         return grpc.ssl_server_certificate_configuration([(contents[1], contents[0])], root_certificates=roots)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where connections come in, and what bounds them before a request of theirs reaches us."""
+"""The listening sockets of a server, and the limits of its connections."""
 
 import ssl
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from lossd_server.front.request_headers import read_request_headers
 from lossd_server.front.router import Front
 from lossd_server.http2.asyncio_protocol import ConnectionLimits, Connections
 
-# RPCs at once on one connection. Clients hold further ones back; those of others are refused with a reset.
+# Maximum concurrent RPCs on one connection. gRPC clients hold further RPCs back; if a client does not, the server resets them.
 MAX_CONCURRENT_STREAMS = 1024
 
-# The client libraries ping every 60 s while there are calls. Others may three times as often, with calls or without; those that
-# ping still more often are disconnected.
+# The client libraries ping every 60 s while they have calls. Any client may ping three times as often, with calls or without; a client
+# that pings even more often is disconnected.
 MIN_PING_INTERVAL_SECONDS = 20
 _MAX_PING_STRIKES = 2
 
-# A client that vanished without a word is noticed after both together, and its calls give back what they hold.
+# An unreachable client is disconnected after the sum of both, and its calls release what they hold.
 KEEPALIVE_SECONDS = 60
 KEEPALIVE_TIMEOUT_SECONDS = 20
 
-# Whoever has not said within this time what every connection begins with, TLS included, is disconnected.
+# A client that has not completed its TLS handshake and HTTP/2 preface within this time is disconnected.
 HANDSHAKE_SECONDS = 20
 
 
 class Listener:
-    """The sockets of a server. Use on one event loop: bind, start, stop accepting, close."""
+    """The listening sockets and connections of a server. Use on one event loop: bind, start, stop."""
 
     def __init__(self, settings: Settings, front: Front) -> None:
         self._settings = settings
@@ -55,7 +55,7 @@ class Listener:
         )
 
     def bind(self) -> str:
-        """Binds and returns the address. Raises ValueError for certificates that cannot be used, and OSError as sockets.bind does."""
+        """Binds and returns the address. Raises ValueError if the certificates cannot be used, and OSError as sockets.bind does."""
         settings = self._settings
         if settings.tls_cert_file:
             client_ca = Path(settings.tls_client_ca_file) if settings.tls_client_ca_file else None
@@ -64,13 +64,13 @@ class Listener:
         return self._bound.address
 
     async def start(self) -> None:
-        """Begins to accept."""
+        """Begins to accept connections."""
         assert self._bound is not None, "bind comes first"
         self._acceptor.start(self._bound.sockets)
         self._hub.start()
 
     async def stop(self, refuse_new: Callable[[], None], seconds: float) -> None:
-        """Takes no further connections, and ends those that there are as draining.drain does, which has `refuse_new` and `seconds`."""
+        """Takes no further connections, and drains the existing ones; see draining.drain for `refuse_new` and `seconds`."""
         self._acceptor.stop()
         for each in self._bound.sockets if self._bound is not None else ():
             each.close()

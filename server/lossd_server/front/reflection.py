@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC reflection, by the servicer of grpcio-reflection. Its two versions have the same messages."""
+"""gRPC reflection, with the servicer of grpcio-reflection. The two versions of the protocol have the same messages."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -24,7 +24,7 @@ class Reflection:
         return {"ServerReflectionInfo": ("bidi_stream", self.info)}
 
     async def info(self, read: Read, output: Output, **_: object) -> None:
-        """An answer to each request."""
+        """Answers each request."""
         while (received := await read()) is not None:
             with received.hold:
                 try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that may change while the server runs: they are read again, and the last good content stays in force if they are wrong.
+"""Reloads files that change while the server runs. If the new content is wrong, the last good content stays in force.
 
-A load that fails is tried again until it succeeds, whether or not the files change meanwhile: they may have been right, and the
-server short of descriptors. Whoever may write to these files decides who may call, so a file that others may write to is logged.
+A failed load is retried until it succeeds, whether or not the files change meanwhile: the files may be right, and the server may have
+been out of descriptors. A user who can write to these files decides who may call, so files that other users can write to are logged.
 """
 
 import os
@@ -17,15 +17,15 @@ import structlog
 
 T = TypeVar("T")
 
-# Between attempts at the same files while loading fails.
+# Between attempts to load the same files.
 _RETRY_SECONDS = 1.0
 
 _log = structlog.get_logger("lossd.reloading")
 
 
 class Reloading(Generic[T]):
-    """What `load` made of files. `load` raises ValueError, whose text names no path, if they are wrong: the first time it is
-    the caller's, later it is logged, once for each change of the files or of what is wrong.
+    """The result of `load` for the current files. `load` raises ValueError, whose text names no path, if they are wrong. The
+    constructor passes the error on; later errors are logged, once for each change of the files or of the error.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Reloading(Generic[T]):
         interval_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name` is what the log calls it. The files are looked at when `value` is called, at most once in an interval."""
+        """`name` identifies the files in the log. A call of `value` checks the files, at most once in an interval."""
         self._name = name
         self._paths = paths
         self._load = load
@@ -87,7 +87,7 @@ class Reloading(Generic[T]):
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file does; None where there is none."""
+    """A value that changes when the file changes; None if there is no file."""
     try:
         status = os.stat(path)
     except OSError:

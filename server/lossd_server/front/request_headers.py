@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from lossd_server.http2.header_rules import Headers
 
-# A caller may send so many bytes of metadata, counted as HTTP/2 does: 32 for each field besides its name and value.
+# Maximum bytes of a request's metadata, counted as in HTTP/2: 32 for each field in addition to its name and value.
 MAX_METADATA_BYTES: Final = 16 << 10
 
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -13,7 +13,7 @@ _MAX_TIMEOUT_DIGITS: Final = 8
 
 
 class RequestHeaders(NamedTuple):
-    """What a well-formed request's headers say. `fault` is an HTTP status if it is no gRPC request, and 0 if it is one."""
+    """The parsed headers of a well-formed HTTP request. `fault` is 0 for a gRPC request, else the HTTP status to refuse it with."""
 
     path: str
     timeout_seconds: float | None
@@ -24,7 +24,7 @@ class RequestHeaders(NamedTuple):
 
 
 def read_request_headers(headers: Headers) -> RequestHeaders:
-    """Never raises: what is wrong is in the RequestHeaders."""
+    """Parses the headers. Never raises: `fault` says if the request is not a gRPC request."""
     fields: dict[bytes, bytes] = {}
     size = 0
     for name, value in headers:
@@ -52,7 +52,7 @@ def read_request_headers(headers: Headers) -> RequestHeaders:
 
 
 def _timeout(text: bytes) -> float | None:
-    """Seconds; None for what is no timeout."""
+    """Seconds; None if the text is not a timeout."""
     digits, unit = text[:-1], text[-1:].decode("ascii", "replace")
     if not digits.isdigit() or len(digits) > _MAX_TIMEOUT_DIGITS or unit not in _UNITS:
         return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The methods of a server, and the way of every request to one of them.
+"""The methods of a server. Routes each request to its method.
 
-Unary loss calls that arrive in one turn of the event loop, on whatever connections, go to the service together, and their answers
-leave together: that is cheaper than one after the other, and none waits for any that has not arrived.
+Unary loss calls that arrive in one turn of the event loop, on any connections, go to the service together, and their answers are sent
+together. That is cheaper than one after the other, and no call waits for a call that has not arrived.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ from lossd_server.service.score_batch import EvaluationService
 from lossd_server.service.scoring import Service
 from lossd_server.service.streams import Read
 
-# What RPCs of methods that are open to all may take together, of which one host may take half. They have a budget of their own, so
-# that health is told however full the server is, and so that whoever asks for it takes nothing from those who have tokens.
+# Maximum bytes held by all RPCs of methods that are open to all callers; one host may hold at most half. These methods have a separate
+# budget, so that health checks are answered however full the server is, and take nothing from callers that have tokens.
 OPEN_TO_ALL_BYTES: Final = 64 << 20
 
-# Requests that name a service or a symbol: those of health checks and reflection.
+# Maximum bytes of a request that names a service or a symbol, as in health checks and reflection.
 MAX_NAME_MESSAGE_BYTES: Final = 4 << 10
 
 
 class Front:
-    """See the module. Belongs to one event loop."""
+    """See the module. Use on one event loop."""
 
     def __init__(self, service: Service, metrics: Metrics, who: Callers) -> None:
         self._service = service
@@ -53,10 +53,10 @@ class Front:
         self._flush: Callable[[], None] = _nothing
 
     def flush_with(self, flush: Callable[[], None]) -> None:
-        """How answers leave."""
+        """Sets the function that sends the answers of a turn of the event loop."""
         self._flush = flush
 
-    # What there is.
+    # Methods.
 
     @property
     def methods(self) -> Mapping[str, Method]:
@@ -64,13 +64,13 @@ class Front:
         return self._methods
 
     def add_losses(self, service_name: str) -> None:
-        """LossService."""
+        """Adds LossService."""
         for rpc, spec in LOSSES.items():
             self._add(service_name, rpc, "unary", spec=spec)
         self._add(service_name, "GetServerInfo", "unary", unary=self._service.get_server_info)
 
     def add_evaluation(self, service_name: str, evaluation: EvaluationService) -> None:
-        """EvaluationService."""
+        """Adds EvaluationService."""
 
         async def evaluate(read: Read, output: object, *, deadline: float | None, caller: str) -> bytes:
             return await evaluation.evaluate(read, deadline=deadline, caller=caller)
@@ -87,18 +87,18 @@ class Front:
         open_to_all: bool = False,
         max_message_bytes: int | None = None,
     ) -> None:
-        """Another service: the kind of each method by its name, and its ServeUnary, or ServeStream if it is not "unary".
+        """Adds another service. `methods` has, by name, a method's kind and its ServeUnary, or its ServeStream if it is not "unary".
 
-        `max_message_bytes` is for requests; None is the limit of the losses.
+        `max_message_bytes` limits requests; None means the limit of the losses.
         """
         for name, (kind, serve) in methods.items():
             serves = {"unary" if kind == "unary" else "stream": serve}
             self._add(service_name, name, kind, open_to_all=open_to_all, max_message_bytes=max_message_bytes, **serves)
 
-    # What arrives.
+    # Requests.
 
     def open_stream(self, link: ServerProtocol, stream: Stream, head: RequestHeaders, ended: bool) -> Receiver | None:
-        """The receiver of a new request, None where it was answered already."""
+        """The receiver of a new request, or None if the request was answered already."""
         connection = link.connection
         if head.fault:
             connection.send_headers(stream, status.http_error(head.fault), ended=True)
@@ -128,14 +128,14 @@ class Front:
         return unary
 
     def count_unsent(self, link: ServerProtocol, nbytes: int) -> None:
-        """Counts what the transport of a connection holds because its peer does not read."""
+        """Counts the bytes that the transport of a connection holds because the peer does not read."""
         if nbytes:
             self._unsent[link] = self._service.admission.hold(nbytes, self._who.anybody(link))
         elif link in self._unsent:
             self._unsent.pop(link).release()
 
     async def stop(self) -> None:
-        """Ends what is still under way."""
+        """Cancels the RPCs that are still running."""
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -219,7 +219,7 @@ class Front:
             answer = await serve(message, deadline=unary.deadline, caller=unary.caller, hold=hold)
         except CallError as error:
             answer = error
-        except Exception as error:  # noqa: BLE001 - nothing of ours may leak to the caller
+        except Exception as error:  # noqa: BLE001 - internals must not leak to the caller
             answer = unexpected(unary.method.name, unary.caller, error)
         unary.cancel = None
         unary.answer(answer)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every RPC has: a method, a caller, a deadline, messages that arrive in pieces, and one end that the metrics hear of."""
+"""The common part of RPCs: a method, a caller, a deadline, messages that arrive in pieces, and one end, which the metrics count."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -16,21 +16,21 @@ from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
 from lossd_server.service.streams import Output, Read
 
-PREFIX_BYTES: Final = 5  # whether compressed, and the length
+PREFIX_BYTES: Final = 5  # the compressed flag and the length
 
-# A message that has begun must be whole within this time: what it takes is counted from its beginning. A message that waits for
-# room waits no longer either: those that wait hold what they have, and might wait for each other.
+# Maximum time from the beginning of a message, when it takes room, until all of it has arrived. A message also waits no longer than
+# this for more room: messages that wait keep the room that they have, so they might wait for each other.
 RECEIVE_SECONDS: Final = 60.0
 
 
 class ServeUnary(Protocol):
-    """What answers a method of one message each way. `hold` has the room that the message takes, and grows with what it becomes."""
+    """Answers a method of one message each way. `hold` counts the memory of the message; the function counts further memory in it."""
 
     def __call__(self, message: Encoded, *, deadline: float | None, caller: str, hold: Hold) -> Awaitable[bytes]: ...  # noqa: D102
 
 
 class ServeStream(Protocol):
-    """What serves a method with streams of messages. A returned message is the last one that is sent."""
+    """Serves a method with streams of messages. A returned message is sent last."""
 
     def __call__(  # noqa: D102
         self, read: Read, output: Output, *, deadline: float | None, caller: str
@@ -38,11 +38,11 @@ class ServeStream(Protocol):
 
 
 class Method(NamedTuple):
-    """A method of a service: one of `spec`, `unary` and `stream` serves it. `observe` is (status code, seconds, caller)."""
+    """A method of a service, which one of `spec`, `unary` and `stream` serves. `observe` takes status code, seconds and caller."""
 
     name: str
     observe: Callable[[str, float, str], None]
-    reserve: Callable[[int, str], Hold]  # of bytes and a caller, in the budget that its RPCs draw on; raises CallError
+    reserve: Callable[[int, str], Hold]  # takes bytes and a caller; uses the budget of the method's RPCs; raises CallError
     max_message_bytes: int
     open_to_all: bool = False
     spec: LossSpec | None = None
@@ -70,7 +70,7 @@ class Rpc:
         self.encoding = head.encoding
         self.started_at = now = time.monotonic()
         self.deadline = None if head.timeout_seconds is None else now + head.timeout_seconds
-        self.code = ""  # once it has ended
+        self.code = ""  # empty until the RPC has ended
 
     def fail(self, error: CallError, *, headers_sent: bool = False) -> None:
         """Ends the RPC with the error's status."""
@@ -82,7 +82,7 @@ class Rpc:
                 connection.send_headers(self._stream, status.trailers_only(error), ended=True)
 
     def end(self, code: str) -> bool:
-        """Notes the end of the RPC. False if it had ended before."""
+        """Records the end of the RPC. Returns False if the RPC had ended before."""
         if self.code:
             return False
         self.code = code
@@ -91,7 +91,7 @@ class Rpc:
 
 
 def size_of(prefix: bytes | bytearray | memoryview, max_bytes: int) -> int:
-    """The bytes of the message that follows its prefix. Raises RequestTooLarge."""
+    """The size in bytes of the message after this prefix. Raises RequestTooLarge."""
     size = int.from_bytes(prefix[1:PREFIX_BYTES])
     if size > max_bytes:
         raise too_large(size, max_bytes)
@@ -99,7 +99,7 @@ def size_of(prefix: bytes | bytearray | memoryview, max_bytes: int) -> int:
 
 
 def too_large(size: int, max_bytes: int) -> RequestTooLarge:
-    """The error of a message that the server does not take."""
+    """The error of a message that exceeds the limit."""
     return RequestTooLarge(
         f"the request has {size} bytes; {max_bytes} are allowed: split the batch",
         limit=max_bytes,
@@ -108,15 +108,15 @@ def too_large(size: int, max_bytes: int) -> RequestTooLarge:
 
 
 def late() -> DeadlineExceeded:
-    """The error of an RPC whose deadline passed after its request had come."""
+    """The error of an RPC whose deadline passed after its request had arrived."""
     return DeadlineExceeded("the deadline passed")
 
 
 def upload_late() -> UploadTooSlow:
-    """The error of an RPC whose deadline passed before its request had come."""
+    """The error of an RPC whose deadline passed before its request had arrived."""
     return UploadTooSlow("the deadline passed before the request was received")
 
 
 def upload_slow() -> UploadTooSlow:
-    """The error of an RPC whose message does not come."""
+    """The error of an RPC whose message does not arrive within RECEIVE_SECONDS."""
     return UploadTooSlow(f"the message was not received within {RECEIVE_SECONDS:.0f} seconds")

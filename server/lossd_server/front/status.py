@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an RPC ends: blocks of headers and trailers.
+"""The header and trailer blocks of responses.
 
-Errors become a status with google.rpc details: ErrorInfo always, BadRequest for arguments, RetryInfo and the
+An error becomes a status with google.rpc details: ErrorInfo always, BadRequest for arguments, RetryInfo and the
 grpc-retry-pushback-ms trailer for overload.
 """
 
@@ -23,15 +23,15 @@ HEADERS: Final = header_blocks.response_block(_CONTENT_TYPE, _ENCODINGS)
 OK: Final = header_blocks.trailer_block((b"grpc-status", b"0"))
 
 _MAX_KNOWN: Final = 64
-_known: dict[tuple[object, ...], bytes] = {}  # trailers, by what they say
+_known: dict[tuple[object, ...], bytes] = {}  # trailers, by their content
 
-# Every printable character of ASCII but the per cent sign stands for itself in a grpc-message.
+# In a grpc-message, all printable ASCII characters except the percent sign stand for themselves.
 _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 def trailers(error: CallError) -> bytes:
     """The trailers of an RPC that failed."""
-    # A flood of refusals has the same trailers again and again. They take 55 us to make, and 1 us to find.
+    # A flood of refusals repeats the same trailers, which take 55 us to encode and 1 us to look up.
     place = error.field if isinstance(error, InvalidArgument) else error.retry_after_seconds if isinstance(error, Unavailable) else ""
     key = (type(error), str(error), tuple(error.metadata.items()), place)
     block = _known.get(key)
@@ -43,12 +43,12 @@ def trailers(error: CallError) -> bytes:
 
 
 def trailers_only(error: CallError) -> bytes:
-    """All the headers of an RPC that failed before it answered anything."""
+    """The only header block of an RPC that failed before it sent anything (Trailers-Only)."""
     return HEADERS + trailers(error)
 
 
 def http_error(code: int) -> bytes:
-    """The headers that tell what is not a gRPC client so."""
+    """The header block that refuses a request that is not a gRPC request."""
     return header_blocks.status_block(code)
 
 
@@ -68,7 +68,7 @@ def details(error: CallError) -> status_pb2.Status:
 
 
 def trailing_metadata(error: CallError) -> list[tuple[str, bytes]]:
-    """What the trailers of an RPC that failed hold besides its status and message."""
+    """The trailers of an RPC that failed, other than its status and message."""
     metadata = [("grpc-status-details-bin", details(error).SerializeToString())]
     if isinstance(error, Unavailable):
         metadata.append(("grpc-retry-pushback-ms", str(round(error.retry_after_seconds * 1000)).encode()))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An RPC with streams of messages: a task reads and writes them, and what nobody has read is bounded by the stream's window.
+"""An RPC with streams of messages: a task reads and writes them, and the stream's window limits what has arrived and is not read.
 
-The window counts as in flight from the RPC's beginning. A larger message is let in when there is room for all of it and somebody
-waits for it, so a client whose messages nobody reads is stopped by flow control. A compressed message is taken from what came only
-when it has been unpacked, and unpacked only when there is room for that. The room passes to the reader with the message.
+The window counts as in flight from the RPC's beginning. A larger message may arrive once the task waits for it and there is room for
+all of it, so flow control stops a client while the task does not read. A compressed message stays among the received bytes until it
+is unpacked, and is unpacked only if there is room for the result. The room passes to the reader with the message.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from lossd_server.service.streams import Received
 
 
 class Streaming(Rpc):
-    """A task runs `method.stream`, until the RPC ends or the task is cancelled because it has ended.
+    """A task runs `method.stream`. If the RPC ends before the task does, the task is cancelled.
 
-    state     what tells it                      what `_hold` counts
-    open      no `code`                          the window; `_extra` counts a message that is larger
-    leaving   `code`, and bytes that are unsent  them, once the task is done
-    over      `code`, and nothing is unsent      nothing, once the task is done
+    state     condition                           what `_hold` counts
+    open      `code` is empty                     the window; `_extra` counts a larger message
+    sending   `code` is set, and data is unsent   the unsent data, once the task is done
+    ended     `code` is set, no data is unsent    nothing, once the task is done
     """
 
     __slots__ = (
@@ -48,12 +48,12 @@ class Streaming(Rpc):
         *,
         ended: bool,
     ) -> None:
-        """`authenticate` raises CallError once the caller may not go on. Raises CallError when there is no room for the RPC."""
+        """`authenticate` raises CallError if the caller is not allowed any more. Raises CallError if there is no room for the RPC."""
         assert method.stream is not None
         super().__init__(link, stream, method, head, caller, unpacker)
         self._authenticate = authenticate
         self._incoming = bytearray()
-        self._begun_at = 0.0  # when the first message in `_incoming` began to be waited for
+        self._begun_at = 0.0  # when the wait for the first message in `_incoming` began
         self._reading = False
         self._ended = ended
         self._changed = asyncio.Event()
@@ -63,7 +63,7 @@ class Streaming(Rpc):
         self._hold = method.reserve(0 if method.open_to_all else INITIAL_WINDOW, caller)
         self._extra: Hold | None = None
         self._task = asyncio.get_running_loop().create_task(self._run(method.stream), name=f"lossd-{method.name}")
-        self._task.add_done_callback(self._task_done)  # also when it is cancelled before it begins
+        self._task.add_done_callback(self._task_done)  # also if the task is cancelled before it begins
 
     # Receiver
 
@@ -92,7 +92,7 @@ class Streaming(Rpc):
     def tick(self, now: float) -> None:  # noqa: D102
         if self.code:
             return
-        # A message that waits for its reader, or for room, does not wait for its caller.
+        # If a message waits for its reader or for room, the caller is not late.
         waited_for = self._reading and (self._extra is not None or len(self._incoming) < INITIAL_WINDOW)
         try:
             if self._incoming and waited_for and now - self._begun_at >= rpc.RECEIVE_SECONDS:
@@ -103,7 +103,7 @@ class Streaming(Rpc):
 
     @property
     def accepted(self) -> bool:
-        """Whether the stream has calls that are answered before it ends; it ends by itself once the service drains."""
+        """Whether the stream has calls that must be answered; such a stream ends by itself once the service drains."""
         return self.method.has_calls
 
     def refuse(self, error: CallError) -> None:
@@ -124,7 +124,7 @@ class Streaming(Rpc):
             error = raised
         except TimeoutError:
             error = rpc.late() if self._ended else rpc.upload_late()
-        except Exception as raised:  # noqa: BLE001 - nothing of ours may leak to the caller
+        except Exception as raised:  # noqa: BLE001 - internals must not leak to the caller
             error = unexpected(self.method.name, self.caller, raised)
         if self.code:
             return
@@ -150,12 +150,12 @@ class Streaming(Rpc):
             self._hold.release()
 
     def _left(self) -> None:
-        """Nothing is unsent any more, because it has left or because nobody wants it."""
+        """No data is unsent any more, because it was sent or because the stream was aborted."""
         self._sent.set()
         if self._task.done():
             self._hold.release()
 
-    # What the task reads.
+    # The messages that the task reads.
 
     async def _read(self) -> Received | None:
         while not (stop := self._whole()):
@@ -176,7 +176,7 @@ class Streaming(Rpc):
             message, unpacked = await self._unpack(message)
         del incoming[:stop]
         self._begun_at = time.monotonic()
-        # What `_let_in` granted beyond the window is gone with the message; the rest may be sent again.
+        # The message used up what `_let_in` granted beyond the window, so only the window itself is granted again.
         self._link.connection.grant(self._stream, stop if self._extra is None else INITIAL_WINDOW)
         hold, self._extra = self._extra, None
         if unpacked is not None:
@@ -186,7 +186,7 @@ class Streaming(Rpc):
         return Received(message, self._hold.empty() if hold is None else hold)
 
     def _whole(self) -> int:
-        """The bytes of the first message and its prefix, once they are all there, else 0."""
+        """The bytes of the first message and its prefix if all of them have arrived, else 0."""
         incoming = self._incoming
         if len(incoming) < PREFIX_BYTES:
             return 0
@@ -194,7 +194,7 @@ class Streaming(Rpc):
         return 0 if stop > len(incoming) else stop
 
     async def _let_in(self) -> None:
-        """Asks for the rest of a message that is larger than the window, once there is room for it."""
+        """Grants the rest of a message that is larger than the window, once there is room for all of it."""
         if self._extra is not None or len(self._incoming) < PREFIX_BYTES:
             return
         stop = PREFIX_BYTES + rpc.size_of(self._incoming, self.method.max_message_bytes)
@@ -204,7 +204,7 @@ class Streaming(Rpc):
             self._link.connection.grant(self._stream, stop - INITIAL_WINDOW)
 
     async def _unpack(self, message: bytes) -> tuple[bytes, Hold | None]:
-        """The message that it unpacks to, and the room for a long one, for which it waits. Raises CallError."""
+        """The unpacked message, and the room of a long one. Waits for that room. Raises CallError."""
         max_bytes, ends_at = self.method.max_message_bytes, time.monotonic() + rpc.RECEIVE_SECONDS
         short = self._unpacker.unpack_short(message, self.encoding, max_bytes)
         if short is not None:
@@ -248,4 +248,4 @@ class Streaming(Rpc):
 
 
 def _nothing() -> None:
-    """What happens when messages have left that nobody waits for."""
+    """The default of `on_drained`."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS and mutual TLS with certificates that are renewed while the server runs."""
+"""TLS and mutual TLS with certificates that may be renewed while the server runs."""
 
 import ssl
 from pathlib import Path
@@ -9,18 +9,18 @@ from lossd_server.front.reloading import Reloading
 
 
 def contexts(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> Reloading[ssl.SSLContext]:
-    """What `load` makes of the files as they are now, to be asked for at every connection.
+    """The context that `load` returns for the current files. Get its value for every connection.
 
-    Sessions are kept and tickets are signed by a context: so a client whose CA was removed cannot resume a session from before.
+    A new context has no sessions and a new ticket key, so a client whose CA was removed cannot resume an earlier session.
     """
     paths = [cert_file, key_file] if client_ca_file is None else [cert_file, key_file, client_ca_file]
     return Reloading("certificates", paths, lambda: load(cert_file, key_file, client_ca_file))
 
 
 def load(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> ssl.SSLContext:
-    """TLS with this certificate chain and key, in PEM; with `client_ca_file`, clients need a certificate signed by it.
+    """A context with this certificate chain and key, in PEM. With `client_ca_file`, clients need a certificate that this CA signed.
 
-    Raises ValueError if the files cannot be used, or do not belong together while they are being written.
+    Raises ValueError if the files cannot be used, or if they change while they are read.
     """
 
     def read() -> tuple[bytes, bytes, bytes | None]:
@@ -32,7 +32,7 @@ def load(cert_file: Path, key_file: Path, client_ca_file: Path | None) -> ssl.SS
 
     contents = read()
     context = _context(cert_file, key_file, contents[2])
-    if read() != contents:  # what was loaded is not what was read
+    if read() != contents:  # the context may have loaded other contents
         raise ValueError("the files are being written")
     return context
 
@@ -46,7 +46,7 @@ def _context(cert_file: Path, key_file: Path, client_ca: bytes | None) -> ssl.SS
     context.set_alpn_protocols(["h2"])
     try:
         context.load_cert_chain(cert_file, key_file, password=_no_password)
-    except OSError:  # of which ssl.SSLError is a kind
+    except OSError:  # includes ssl.SSLError
         raise ValueError("tls_cert_file and tls_key_file are not a certificate and its unencrypted key in PEM") from None
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bearer tokens: how they are made, kept and recognized.
+"""Bearer tokens: creation, storage and verification.
 
-A token is random and long (`lossd token` makes it), so that its SHA-256 needs no salt: a file that leaks lets nobody in.
+A token is long and random (`lossd token` creates it), so its SHA-256 needs no salt: a leaked tokens file gives nobody access.
 """
 
 import hashlib
@@ -14,16 +14,16 @@ from typing import Final
 from lossd_server.errors import Unauthenticated
 from lossd_server.front.reloading import Reloading
 
-# How soon a change of the file takes effect: to look at every call would cost more than the rest of its authentication.
+# How soon a change of the file takes effect. A check at every call would cost more than the rest of the authentication.
 RELOAD_SECONDS = 1.0
 
 _TOKEN_BYTES: Final = 32
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@/-]{0,63}")  # goes into logs and labels of metrics as it is
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@/-]{0,63}")  # appears unchanged in logs and in labels of metrics
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def make_token(name: str) -> tuple[str, str]:
-    """A new token, and the line of the tokens file that admits it under this name. Raises ValueError for what is no name."""
+    """A new token, and the line of the tokens file that admits it under this name. Raises ValueError if the name is invalid."""
     if not _NAME.fullmatch(name):
         raise ValueError("a name has up to 64 letters, digits and . _ @ / -, and begins with a letter or digit")
     token = secrets.token_urlsafe(_TOKEN_BYTES)
@@ -33,8 +33,8 @@ def make_token(name: str) -> tuple[str, str]:
 class Tokens:
     """The tokens of a file: lines of NAME SHA256_HEX; empty lines and lines that begin with # are skipped.
 
-    A name may have several tokens, so that one can follow another. The file is read again when it changes; an empty one admits
-    nobody, and one of another form changes nothing. Raises ValueError where the file cannot be used to begin with.
+    A name may have several tokens, so that a new token can replace an old one. The file is reloaded when it changes; an empty file
+    admits nobody, and a malformed file changes nothing. Raises ValueError if the file cannot be used at the start.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,8 +49,8 @@ class Tokens:
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("a bearer token is required: metadata 'authorization: Bearer TOKEN'")
-        # Only digests are compared, and a caller cannot choose the digest of what it sends: the time this takes tells nothing
-        # about a token, however many there are.
+        # Only digests are compared, and a caller cannot choose the digest of the token that it sends. So the time of the comparison
+        # reveals nothing about the tokens.
         name = self._names.value().get(_digest(token))
         if name is None:
             raise Unauthenticated("the bearer token is not known")

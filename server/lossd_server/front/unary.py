@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A unary RPC: its message is received into memory that was asked for, answered once, and given back."""
+"""A unary RPC: reserves memory for its message, receives the message, answers once, and releases the memory."""
 
 import asyncio
 import time
@@ -19,23 +19,23 @@ from lossd_server.http2.streams import INITIAL_WINDOW, Stream
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
 
-# Answers from here on are not copied to be put together with their frames.
+# Answers of at least this size are not copied into one buffer with their frames.
 _LARGE_ANSWER_BYTES: Final = 64 << 10
 
 _NOTHING: Final = memoryview(b"")
 
 
 class Unary(Rpc):
-    """Also what Service.score_together takes: `message`, `deadline`, `caller`, `hold`, `code` and `answer`.
+    """A unary RPC. Service.score_together uses its `message`, `deadline`, `caller`, `hold`, `code` and `answer`.
 
-    state       what tells it             what `hold` counts
-    receiving   `_received` is False      what was granted: the part of the message that may come
-    arrived     `_received`, no `code`    the message, and what the service makes of it; accepted from the end of the request
-    answered    `code` and `hold`         the answer, until it has left
-    over        `code` and no `hold`      nothing
+    state       condition                               what `hold` counts
+    receiving   `_received` is False                    the granted part of the message
+    arrived     `_received` is True, `code` is empty    the message, and further memory of the service
+    answered    `code` and `hold` are set               the answer, until it is sent
+    ended       `code` is set, `hold` is None           nothing
 
-    `arrived` is called once, when the request has ended with a whole message. Whoever takes it calls `answer` once, unless the RPC
-    was aborted or refused first, and that calls `cancel` if it was set.
+    An arrived RPC is accepted once its request has ended; then it calls `arrived`, once. The callee calls `answer` once. If the RPC is
+    aborted or refused before, it calls `cancel` instead, if `cancel` is set.
     """
 
     __slots__ = (
@@ -53,23 +53,23 @@ class Unary(Rpc):
         unpacker: Unpacker,
         arrived: "Callable[[Unary], None]",
     ) -> None:
-        """Raises CallError when there is no room for it."""
+        """Raises CallError if there is no room for the RPC."""
         super().__init__(link, stream, method, head, caller, unpacker)
         self._arrived = arrived
         self._buffer = _NOTHING
-        self._filled = -1  # bytes of the message; -1 while its prefix is not whole
-        self._granted = 0  # bytes of the message that there is room for
+        self._filled = -1  # bytes of the message that have arrived; -1 until its prefix has arrived
+        self._granted = 0  # bytes of the message that have room
         self.compressed = False
         self._received = False
         self._timer: asyncio.TimerHandle | None = None
         self.message: Encoded = b""
-        self.spec: LossSpec = method.spec  # type: ignore[assignment] # only read when the method is a loss
+        self.spec: LossSpec = method.spec  # type: ignore[assignment] # only read if the method is a loss
         self.hold: Hold | None = method.reserve(0, caller)
         self.cancel: Callable[[], object] | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether it was answered, or nobody waits for it any more."""
+        """Whether the RPC was answered, refused or aborted."""
         return bool(self.code)
 
     # Receiver
@@ -107,7 +107,7 @@ class Unary(Rpc):
     # A compressed message.
 
     def unpack_at_once(self) -> bool:
-        """Unpacks a short message, or refuses the request. False when `unpack` has to be awaited."""
+        """Unpacks a short message, or refuses the request. Returns False if `unpack` must be awaited instead."""
         try:
             message = self._unpacker.unpack_short(self.message, self.encoding, self.method.max_message_bytes)
             if message is None:
@@ -120,7 +120,7 @@ class Unary(Rpc):
         return True
 
     async def unpack(self) -> None:
-        """Raises CallError."""
+        """Unpacks the message on a thread. Raises CallError."""
         assert self.hold is not None
         message, hold = await self._unpacker.unpack(
             self.message, self.encoding, self.method.max_message_bytes, self.caller, self.hold.beside
@@ -136,7 +136,7 @@ class Unary(Rpc):
     # The answer.
 
     def answer(self, outcome: bytes | CallError) -> None:
-        """The response message, or why there is none."""
+        """Sends the response message, or the error."""
         if self.code:
             return
         if isinstance(outcome, CallError):
@@ -161,14 +161,14 @@ class Unary(Rpc):
         self.hold = hold
 
     def refuse(self, error: CallError) -> None:
-        """Answers in place of whoever has the request, and lets everything go."""
+        """Ends the RPC with the error's status, cancels its work, and releases its memory."""
         self.fail(error)
         if self.cancel is not None:
             self.cancel()
         self._let_go()
 
     def watch_deadline(self) -> None:
-        """Ends the RPC when its deadline passes, from now on: to be called when it is not answered at once."""
+        """From now on, ends the RPC when its deadline passes. Call this if the RPC is not answered at once."""
         if self.deadline is not None and not self.code and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, self.deadline - time.monotonic()), self._expire)
 
@@ -208,7 +208,7 @@ class Unary(Rpc):
             raise _cut_off()
 
     def _let_in(self, hold: Hold) -> None:
-        """Takes room for four times what there was room for, so that nobody holds much who has not sent a good part of it."""
+        """Reserves room for four times as much as before, so that a caller holds much room only after it has sent a good part of it."""
         more = min(3 * self._granted, len(self._buffer) - self._granted)
         hold.grow(more)
         self._granted += more
@@ -239,7 +239,7 @@ class Unary(Rpc):
 
 
 def _memory(nbytes: int) -> memoryview:
-    """Memory that takes no room before something is written to it. Raises InFlightFull if the system has none to promise."""
+    """Memory that the system provides only when it is written to. Raises InFlightFull if the system refuses the allocation."""
     try:
         return np.empty(nbytes, np.uint8).data
     except MemoryError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection on an asyncio transport, and the clocks that guard it: silent, vanished and importunate clients are disconnected."""
+"""A connection on an asyncio transport, with its timeouts. Disconnects clients that are silent, unreachable, or ping too often."""
 
 import asyncio
 import random
@@ -13,27 +13,26 @@ from lossd_server.http2.connection import Connection
 from lossd_server.http2.frames import ConnectionFault, ErrorCode
 from lossd_server.http2.streams import Receiver, Stream
 
-TICK_SECONDS = 1.0  # at most so late are deadlines, removed tokens and old connections noticed
-
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What clients may do."""
+    """The limits of a connection."""
 
     max_streams: int
-    handshake_seconds: float  # from its acceptance until all that a connection begins with has come
-    keepalive_seconds: float  # after so long a silence the client is asked whether it is there
-    keepalive_timeout_seconds: float  # to answer
+    handshake_seconds: float  # from accept until the client's preface and SETTINGS have arrived
+    keepalive_seconds: float  # without bytes from the client, until the server sends a PING
+    keepalive_timeout_seconds: float  # from that PING until the client must have sent something
     min_ping_interval_seconds: float
     max_ping_strikes: int
-    max_age_seconds: float = 0.0  # after which a connection is asked to end, give or take a tenth; 0: never
-    max_age_grace_seconds: float = 0.0  # for its streams to end after that; 0: as long as they take
+    max_age_seconds: float = 0.0  # until the server drains the connection, plus or minus 10 percent; 0: never
+    max_age_grace_seconds: float = 0.0  # for its streams to end after that; 0: no limit
 
 
-# So much is read at once: of DATA, which is handed on as it comes, and of other frames, which may have to wait for their turn.
+# Bytes read at once: of DATA, which is passed on as it arrives, and of other frames, which may have to wait for their slice.
 _READ_BYTES: Final = 256 << 10
 _FRAMES_BYTES: Final = 64 << 10
 _GOODBYE_SECONDS: Final = 0.5
+TICK_SECONDS = 1.0  # maximum delay until an expired deadline, a removed token or an old connection is noticed
 
 
 def _ignore(link: "ServerProtocol", nbytes: int) -> None:
@@ -41,7 +40,7 @@ def _ignore(link: "ServerProtocol", nbytes: int) -> None:
 
 
 class Connections:
-    """The connections of a server. Belongs to one event loop."""
+    """All connections of a server. Use on one event loop."""
 
     def __init__(
         self,
@@ -50,39 +49,39 @@ class Connections:
         open_stream: Callable[["ServerProtocol", Stream, Any, bool], Receiver | None],
         count_unsent: Callable[["ServerProtocol", int], None] = _ignore,
     ) -> None:
-        """`count_unsent` is told how many bytes a connection's transport has when it has too many, and 0 when it has few again."""
+        """`count_unsent` takes the bytes in the transport's write buffer when writing pauses, and 0 when it resumes or ends."""
         self.limits = limits
         self.read_headers = read_headers
         self.open_stream = open_stream
         self.count_unsent = count_unsent
         self.links: set[ServerProtocol] = set()
-        self.buffer = memoryview(bytearray(_READ_BYTES))  # of all connections: what one has read is taken in before another reads
+        self.buffer = memoryview(bytearray(_READ_BYTES))  # shared: a connection's bytes are processed before another reads
         self._unflushed: list[ServerProtocol] = []
         self._loop = asyncio.get_running_loop()
         self._ticking: asyncio.TimerHandle | None = None
 
     def link(self) -> "ServerProtocol":
-        """The protocol of a new connection."""
+        """Returns the protocol of a new connection."""
         return ServerProtocol(self)
 
     def flush_later(self, link: "ServerProtocol") -> None:
-        """The connection has something to send."""
+        """Flushes the connection in the next turn of the event loop."""
         if not self._unflushed:
             self._loop.call_soon(self.flush)
         self._unflushed.append(link)
 
     def later(self, callback: Callable[[], None], seconds: float = 0.0) -> None:
-        """Calls it after what is due now, or so much later."""
+        """Calls `callback` after `seconds`, and after the callbacks that are due now."""
         self._loop.call_later(seconds, callback)
 
     def flush(self) -> None:
-        """Sends what there is."""
+        """Flushes the connections that have something to send."""
         links, self._unflushed = self._unflushed, []
         for link in links:
             link.flush()
 
     def start(self) -> None:
-        """Starts the clocks."""
+        """Starts the timer that checks the timeouts."""
         interval = min(TICK_SECONDS, self.limits.keepalive_timeout_seconds / 4, self.limits.handshake_seconds / 4)
 
         def tick() -> None:
@@ -94,7 +93,7 @@ class Connections:
         self._ticking = self._loop.call_later(interval, tick)
 
     def close(self) -> None:
-        """Stops the clocks, and ends the connections at once."""
+        """Stops the timer, and closes all connections at once."""
         if self._ticking is not None:
             self._ticking.cancel()
         for link in list(self.links):
@@ -102,24 +101,24 @@ class Connections:
 
 
 class ServerProtocol(asyncio.BufferedProtocol):
-    """One connection."""
+    """One connection of a server."""
 
     def __init__(self, hub: Connections) -> None:
         self._hub = hub
         self._transport: Any = None
-        self._flushing = True  # once the connection is made
+        self._flushing = True  # until connection_made, which flushes
         self._accepted_at = self._heard_at = time.monotonic()
-        self._retires_at = self._accepted_at + hub.limits.max_age_seconds * random.uniform(0.9, 1.1)  # not all at once
+        self._retires_at = self._accepted_at + hub.limits.max_age_seconds * random.uniform(0.9, 1.1)  # not all at the same time
         self._retires = False
         self._asked_at: float | None = None
         self._pinged_at = 0.0
         self._strikes = 0
-        self.opened = False  # something has come
+        self.opened = False  # bytes have arrived
         self._ended = self._half_closed = False
-        self._lingers = False  # after an error: says nothing more and reads nothing more
-        self._waiting = False  # for its turn: what has come is not all taken in
+        self._lingers = False  # after a fault: sends and reads nothing more
+        self._waiting = False  # for its next slice: some received bytes are not processed yet
         self.on_lost: Callable[[], None] | None = None  # called once
-        self.name = ""  # of the peer, for those who serve its streams
+        self.name = ""  # of the peer; empty until the front sets it
         self.connection = Connection(
             hub.read_headers,
             partial(hub.open_stream, self),
@@ -127,8 +126,6 @@ class ServerProtocol(asyncio.BufferedProtocol):
             on_output=self._on_output,
             on_ping=self._on_ping,
         )
-
-    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: Any) -> None:  # noqa: D102
         self._transport = transport
@@ -171,19 +168,19 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self.lose()
 
     def lose(self) -> None:
-        """There is no connection, or none any more."""
+        """Calls `on_lost`, once: the connection was lost, or was never made."""
         on_lost, self.on_lost = self.on_lost, None
         if on_lost is not None:
             on_lost()
 
-    # For those who serve its streams.
+    # For the users of the connection.
 
     def info(self, name: str) -> Any:
         """See asyncio.BaseTransport.get_extra_info."""
         return self._transport.get_extra_info(name)
 
     def flush(self) -> None:
-        """Sends what there is, as far as the transport takes it."""
+        """Writes to the transport until nothing is ready or the transport pauses."""
         self._flushing = True
         connection, transport = self.connection, self._transport
         while connection.sending.unsent and not transport.is_closing() and not self._half_closed:
@@ -192,7 +189,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self._flushing = False
 
     def tick(self, now: float) -> None:
-        """The clocks: called about every second."""
+        """Checks the timeouts. Called about once a second."""
         limits = self._hub.limits
         if not self.connection.greeted:
             if now - self._accepted_at >= limits.handshake_seconds:
@@ -211,11 +208,11 @@ class ServerProtocol(asyncio.BufferedProtocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that the transport has not taken, or not passed on yet."""
+        """The bytes in the transport's write buffer."""
         return 0 if self._transport.is_closing() else int(self._transport.get_write_buffer_size())
 
     def half_close(self) -> None:
-        """Sends nothing after what is on its way and takes nothing in; over TLS, which cannot be half closed, the rest is the client's."""
+        """Receives nothing more, and sends nothing after what is ready. TLS has no half close: there, only the client can close."""
         if self._ended:
             return
         self._ended = True
@@ -225,22 +222,22 @@ class ServerProtocol(asyncio.BufferedProtocol):
             self._half_closed = True
             try:
                 self._transport.write_eof()
-            except OSError:  # the peer has reset the connection, of which the transport has not heard yet
+            except OSError:  # the peer reset the connection, and the transport has not noticed yet
                 self.abort()
 
     def close(self) -> None:
-        """Ends the connection when everything that was sent on it has gone."""
+        """Closes the connection once everything that was sent is written."""
         self.flush()
         self._transport.close()
 
     def abort(self) -> None:
-        """Ends it at once."""
+        """Closes the connection at once."""
         self._transport.abort()
 
     # Implementation details follow.
 
     def _retire(self, now: float) -> None:
-        """GOAWAY in two steps, as at a drain; then the end, once there are no streams or the grace is over."""
+        """Sends GOAWAY in two steps, as in a drain. Closes the connection once it has no streams or the grace period is over."""
         limits = self._hub.limits
         patience_seconds = limits.keepalive_timeout_seconds if self._ended else limits.max_age_grace_seconds
         if not self._retires:
@@ -253,7 +250,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
             self.abort()
 
     def _receive(self, data: memoryview | None) -> None:
-        """Takes in what came, or goes on with it, for a slice at most: then this connection waits until the others have had their turn."""
+        """Processes new bytes, or those that are left, for one slice at most. Then the other connections have their turn."""
         if self._ended:
             return
         try:
@@ -269,7 +266,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         self._waiting = False
         if self.connection.sending.paused or self._transport.is_closing():
-            return  # nothing is served to a peer that does not read: `resume_writing` goes on
+            return  # a peer that does not read is served no more until `resume_writing`
         self._receive(None)
         if not (self._waiting or self._lingers or self.connection.sending.paused or self._transport.is_closing()):
             self._transport.resume_reading()
@@ -282,7 +279,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
     def _on_ping(self) -> None:
         now = time.monotonic()
         limits = self._hub.limits
-        # As gRPC counts: a ping too soon after another, with nothing asked for between them.
+        # As in gRPC, a ping is a strike if it follows another too soon, with no headers or data between them.
         if self.connection.sending.pings > 1 and now - self._pinged_at < limits.min_ping_interval_seconds:
             self._strikes += 1
         else:
@@ -297,7 +294,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
             self.connection.goaway(fault.code, fault.text)
         self.connection.lost()
         self.flush()
-        # What the peer still sends stays unread, and closing now would make the kernel discard our GOAWAY before the peer has seen it.
+        # If we closed now, the peer's unread bytes would make the kernel reset the connection, and the peer could lose our GOAWAY.
         if not self._transport.is_closing():
             self._transport.pause_reading()
         self._hub.later(self.abort, _GOODBYE_SECONDS)

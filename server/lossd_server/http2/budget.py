@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the frames of one connection may cost, beyond what is asked for and served.
+"""Limits what the frames of one connection may cost, beyond useful work.
 
-Costs are in microseconds of our time, roughly. The budget refills with time and with useful work, so that a client that gets answers
-is never ended, however it behaves between them; a peer that sends nothing but work is ended within about a second of ours. Within a
-turn of the event loop a connection gets no more than a slice; whoever calls Connection.receive lets the others have theirs.
+Costs are in microseconds of CPU time, approximately. The budget refills with time and with useful work, so a client that gets answers
+is never disconnected, however it behaves between them. A peer that causes work and gets no answers is disconnected after about a
+second of CPU time. In one turn of the event loop a connection gets one slice at most: then the caller of Connection.receive lets the
+other connections have their turn.
 """
 
 from typing import Final
@@ -16,25 +17,25 @@ _PER_SECOND: Final = 50_000
 
 # What is charged.
 FRAME: Final = 4  # of any kind
-SETTINGS: Final = 20  # with its acknowledgement
-REQUEST: Final = 12  # to find its method and receiver
-FIELD: Final = 5  # of a header block that was not seen before
+SETTINGS: Final = 20  # including its acknowledgement
+REQUEST: Final = 12  # finding its method and receiver
+FIELD: Final = 5  # of a header block that is not cached
 HUFFMAN_BYTE: Final = 0.2
-CANCEL: Final = 60  # to begin what is not wanted, and to undo it
-REFUSAL: Final = 80  # an answer without a body
-PUMP: Final = 6  # to try to send more on a stream
+CANCEL: Final = 60  # starting a request that is not wanted any more, and undoing it
+REFUSAL: Final = 80  # a response without a body
+PUMP: Final = 6  # an attempt to send more on a stream
 
-# What useful work pays back.
-ANSWER: Final = 40  # frames that a client may send about each answer, besides what its request cost
+# What useful work earns.
+ANSWER: Final = 40  # frames that a client may send for each answer, in addition to the cost of its request
 MESSAGE: Final = 10  # the same for each message of a stream
-SENT_BYTES: Final = 1 << 10  # for so many, one
+SENT_BYTES: Final = 1 << 10  # bytes that earn 1
 
 _SMALL_DATA: Final = 1 << 10
-_BYTES_READ: Final = 512  # take so long
+_BYTES_READ: Final = 512  # bytes that cost 1
 
 
 class Budget:
-    """See the module. `spent` counts towards the slice, and whoever ends the slice sets it to 0."""
+    """See the module. `spent` is the cost of the current slice; the caller that begins a new slice sets it to 0."""
 
     __slots__ = ("_at", "_left", "spent")
 
@@ -44,27 +45,27 @@ class Budget:
         self.spent: float = 0
 
     def refill(self, now: float) -> None:
-        """The time has come to `now`, in seconds."""
+        """Refills for the time that has passed until `now`, in seconds."""
         self._left = min(_CAPACITY, self._left + (now - self._at) * _PER_SECOND)
         self._at = now
 
     def charge(self, cost: float) -> None:
-        """Raises ConnectionFault when the budget is used up."""
+        """Charges for work. Raises ConnectionFault if the budget is used up."""
         self._left -= cost
         self.spent += cost
         if self._left < 0:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames for what is asked for")
 
     def charge_data(self, nbytes: int) -> None:
-        """A DATA frame: large ones are useful, and count for the slice only. Raises ConnectionFault."""
+        """Charges for a DATA frame. Large frames are useful, so they count towards the slice only. Raises ConnectionFault."""
         if nbytes < _SMALL_DATA:
             self.charge(FRAME)
         self.spent += FRAME + nbytes // _BYTES_READ
 
     def owe(self, cost: float) -> None:
-        """Charges what our own side has done: the next charge may raise."""
+        """Charges for work that our side has already done. Never raises; the next `charge` may."""
         self._left -= cost
 
     def earn(self, cost: float) -> None:
-        """Useful work was done."""
+        """Credits useful work."""
         self._left = min(_CAPACITY, self._left + cost)

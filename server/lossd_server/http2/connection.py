@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One HTTP/2 connection, server side, without I/O: bytes in by `receive`, events to receivers, bytes out by `take`.
+"""One HTTP/2 connection, server side, without I/O: `receive` takes bytes, receivers get events, `take` returns bytes to send.
 
-Windows: a peer may send INITIAL_WINDOW bytes on a stream; whoever reads the stream grants more. The connection's own window is
-never what a peer waits for, because what arrives is either wanted or dropped.
+Windows: a peer may send INITIAL_WINDOW bytes on a stream; the stream's receiver grants more. A peer never waits for the connection's
+own window, because every byte that arrives is either wanted or dropped.
 
-A peer that breaks the rules (RFC 9113) gets a GOAWAY: `receive` raises ConnectionFault, and nothing more is received.
+If a peer breaks the rules of RFC 9113, `receive` raises ConnectionFault. The caller then sends a GOAWAY and receives nothing more.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from lossd_server.http2.streams import INITIAL_WINDOW, SPARE_WINDOW, Receiver, S
 
 Head = TypeVar("Head")
 
-# The connection's window is kept between this and the largest that there is.
+# The connection's window is kept between this and the maximum.
 _CONNECTION_WINDOW: Final = 1 << 30
 
-# Its answer says that the peer knows that we drain.
+# Its acknowledgement shows that the peer knows of the drain.
 _LAST_PING: Final = b"the last"
 
 _OF_THE_CONNECTION: Final = (frames.SETTINGS, frames.PING, frames.GOAWAY)
@@ -36,9 +36,9 @@ def _ignore() -> None:
 
 
 class Connection(Generic[Head]):
-    """See the module. `open_stream` is (stream, what `read_headers` made of its headers, whether that is all of the request) and
-    returns who reads the stream, None if it was answered already. `read_headers` depends on nothing but the headers. `on_output` is
-    called when there begins to be something to take, `on_ping` for each ping.
+    """See the module. `read_headers` parses a request's headers; its result is cached. `open_stream` takes the stream, that result and
+    whether the request ends with its headers; it returns the stream's receiver, or None if the request was answered already.
+    `on_output` is called when `take` begins to have bytes, `on_ping` for each ping.
     """
 
     def __init__(
@@ -59,31 +59,27 @@ class Connection(Generic[Head]):
         self._reader = FrameReader(self, self.budget)
         self._last_id = 0
         self._receive_window = frames.DEFAULT_WINDOW
-        self.closing = False  # no further streams
-        self.greeted = False  # the preface has come, with its SETTINGS
-
-        # The sending half, for those who serve streams and who write to the transport.
+        self.closing = False  # further streams are refused
+        self.greeted = False  # the preface and SETTINGS have arrived
+        # The sending half, for the receivers and the transport.
         self.streams = sending.streams
         self.respond, self.send_headers, self.send_data = sending.respond, sending.send_headers, sending.send_data
         self.send_trailers, self.reset, self.grant = sending.send_trailers, sending.reset, sending.grant
         self.take, self.resume = sending.take, sending.resume
-        sending.put(
-            frames.settings(
-                {
-                    frames.MAX_CONCURRENT_STREAMS: max_streams,
-                    frames.INITIAL_WINDOW_SIZE: INITIAL_WINDOW + SPARE_WINDOW,
-                    frames.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
-                    frames.MAX_HEADER_LIST_SIZE: MAX_LIST_BYTES,
-                }
-            )
-        )
+        settings = {
+            frames.MAX_CONCURRENT_STREAMS: max_streams,
+            frames.INITIAL_WINDOW_SIZE: INITIAL_WINDOW + SPARE_WINDOW,
+            frames.MAX_FRAME_SIZE: MAX_FRAME_SIZE,
+            frames.MAX_HEADER_LIST_SIZE: MAX_LIST_BYTES,
+        }
+        sending.put(frames.settings(settings))
         self._widen()
 
-    # What arrives.
+    # Receiving.
 
     def receive(self, view: memoryview, now: float = 0.0) -> bool:
-        """Whatever came, in pieces of any size. The memory is only read now. `now` is in seconds. Returns whether a slice of work is
-        used up: then a part may wait for `go_on`, which the caller calls after others had their turn. Raises ConnectionFault.
+        """Takes bytes in pieces of any size, and does not keep `view`. `now` is in seconds. Returns whether the slice of work is used
+        up: then the caller calls `go_on` for the rest after other connections have had their turn. Raises ConnectionFault.
         """
         self.budget.refill(now)
         used_up = self._reader.receive(view)
@@ -92,39 +88,39 @@ class Connection(Generic[Head]):
 
     @property
     def in_data(self) -> bool:
-        """Whether more of a DATA frame is to come next."""
+        """Whether the next bytes continue a DATA frame."""
         return self._reader.in_data
 
     def go_on(self, now: float = 0.0) -> bool:
-        """A new slice, which begins with what waits: see `receive`."""
+        """Begins a new slice, with the bytes that are left; see `receive`."""
         self.budget.spent = 0
         return self.receive(_NOTHING, now)
 
     def lost(self) -> None:
-        """The transport is gone."""
+        """The transport was lost, or is about to be: aborts all streams."""
         streams = list(self.streams.values())
         self.streams.clear()
         for stream in streams:
             self.sending.forget(stream)
             self._abort(stream)
 
-    # What is sent, besides what streams send.
+    # Sending, other than on streams.
 
     def ping(self) -> None:
-        """Asks whether the peer is there: something will come from it."""
+        """Sends a PING, which a peer that is reachable acknowledges."""
         self.sending.put(frames.frame(frames.PING, 0, 0, b"lossd is"))
 
     def drain(self) -> None:
-        """Asks the peer to open no further streams. Those that it opens before it has heard are still served."""
+        """Asks the peer to open no further streams. Streams that it opens before it knows of the drain are still served."""
         self.sending.put(frames.goaway(frames.MAX_WINDOW, ErrorCode.NO_ERROR))
         self.sending.put(frames.frame(frames.PING, 0, 0, _LAST_PING))
 
     def goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, text: str = "") -> None:
-        """No further streams are served."""
+        """Sends a final GOAWAY: further streams are refused."""
         self.closing = True
         self.sending.put(frames.goaway(self._last_id, code, text))
 
-    # What its FrameReader reads.
+    # frame_reader.Handler
 
     def begin_data(self, stream_id: int, flags: int, length: int, padding: int) -> Stream | None:
         """See frame_reader.Handler."""
@@ -152,7 +148,7 @@ class Connection(Generic[Head]):
     def data(self, stream: Stream, data: memoryview, ended: bool) -> None:
         """See frame_reader.Handler."""
         if self.streams.get(stream.id) is not stream:
-            return  # it was ended since its frame began
+            return  # the stream has ended since the frame began
         stream.received = ended
         if stream.body_left is not None:
             stream.body_left -= len(data)
@@ -217,7 +213,7 @@ class Connection(Generic[Head]):
         return None
 
     def _trailers(self, stream_id: int, block: Block[Head], ended: bool) -> None:
-        """Nothing that gRPC's clients send: they only end the request."""
+        """Request trailers, which gRPC clients do not send: they end the request, and are otherwise ignored."""
         stream = self.streams.get(stream_id)
         if stream is None:
             if stream_id not in self.sending.abandoned:
@@ -286,7 +282,7 @@ class Connection(Generic[Head]):
             self.sending.abandoned.pop(stream_id, None)
 
     def _break(self, stream: Stream, code: ErrorCode) -> None:
-        """The peer broke the rules on this stream."""
+        """Resets a stream on which the peer broke the rules."""
         receiver = stream.receiver
         self.budget.charge(budget.CANCEL)
         self.reset(stream, code)
@@ -300,6 +296,5 @@ class Connection(Generic[Head]):
             receiver.aborted()
 
     def _widen(self) -> None:
-        grown = frames.MAX_WINDOW - self._receive_window
-        self._receive_window += grown
-        self.sending.put(frames.window_update(0, grown))
+        self.sending.put(frames.window_update(0, frames.MAX_WINDOW - self._receive_window))
+        self._receive_window = frames.MAX_WINDOW

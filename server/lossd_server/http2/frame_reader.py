@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From bytes, in pieces of any size, to frames, data and whole header blocks. DATA is handed on as it comes; all else is put together."""
+"""Splits bytes, in pieces of any size, into frames and header blocks. Passes DATA on as it arrives, and everything else whole."""
 
 from typing import Final, Protocol
 
@@ -9,23 +9,23 @@ from lossd_server.http2.frames import ConnectionFault, ErrorCode
 from lossd_server.http2.header_blocks import MAX_BLOCK_BYTES
 from lossd_server.http2.streams import Stream
 
-MAX_FRAME_SIZE: Final = 1 << 20  # of DATA, which need not be held
+MAX_FRAME_SIZE: Final = 1 << 20  # of DATA, which is not buffered
 
 
 class Handler(Protocol):
-    """What becomes of what was read. All but `data` raise ConnectionFault."""
+    """What a FrameReader calls. The methods raise ConnectionFault."""
 
     def begin_data(self, stream_id: int, flags: int, length: int, padding: int) -> Stream | None:
-        """The head of a DATA frame: bytes that count for windows, and how many of them are padding. None: what follows is dropped."""
+        """A DATA frame begins: `length` bytes that count for windows, of which `padding` are padding. Returns None to drop the frame."""
 
     def data(self, stream: Stream, data: memoryview, ended: bool) -> None:
-        """A part of the frame's data; `ended`: the last of the request. The memory is only valid now."""
+        """A part of the frame's data. `ended`: the request ends with it. `data` is only valid during the call."""
 
     def header_block(self, stream_id: int, flags: int, data: bytes) -> None:
-        """A whole header block, and the flags of its HEADERS frame."""
+        """A whole header block, with the flags of its HEADERS frame."""
 
     def frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        """A whole frame of another kind."""
+        """A whole frame of any other type."""
 
 
 class FrameReader:
@@ -36,12 +36,12 @@ class FrameReader:
         self._budget = work
         self._rest = b""
         self._preface = False
-        self._block: tuple[int, int, bytearray] | None = None  # stream id, flags and beginning of a block that continues
-        self._data: tuple[Stream | None, int, int, bool] | None = None  # of a frame's: stream, bytes, padding to come, END_STREAM
+        self._block: tuple[int, int, bytearray] | None = None  # stream id, flags and beginning of an unfinished block
+        self._data: tuple[Stream | None, int, int, bool] | None = None  # of a frame: stream, bytes and padding left, END_STREAM
 
     def receive(self, view: memoryview) -> bool:
-        """Reads what came, until the budget's slice is used up: then it returns True, and what is left waits for the next call. The
-        memory is only read now. Raises ConnectionFault.
+        """Reads bytes until the budget's slice is used up: then it returns True, and keeps a copy of the rest for the next call. Does
+        not keep `view`. Raises ConnectionFault.
         """
         if self._rest:
             view = memoryview(self._rest + view)
@@ -66,7 +66,7 @@ class FrameReader:
                 if length > MAX_FRAME_SIZE:
                     raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too large")
                 if flags & frames.PADDED and length and start == end:
-                    break  # the length of the padding is not there yet
+                    break  # the length of the padding has not arrived yet
                 position = self._begin_data(view, start, min(stop, end), length, flags, stream_id)
                 continue
             if length > MAX_BLOCK_BYTES:
@@ -82,13 +82,13 @@ class FrameReader:
 
     @property
     def in_data(self) -> bool:
-        """Whether more of a DATA frame is to come next."""
+        """Whether the next bytes continue a DATA frame."""
         return self._data is not None
 
     # Implementation details follow.
 
     def _begin_data(self, view: memoryview, start: int, available: int, length: int, flags: int, stream_id: int) -> int:
-        """Returns the position behind what there is of the frame."""
+        """Returns the position after the part of the frame that has arrived."""
         padding, whole = 0, length
         if flags & frames.PADDED:
             padding = view[start] if length else 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of HTTP/2 (RFC 9113, sections 4 and 6)."""
+"""Encodes and decodes the frames of HTTP/2 (RFC 9113, sections 4 and 6)."""
 
 import struct
 from enum import IntEnum
@@ -54,7 +54,7 @@ class ErrorCode(IntEnum):
 
 
 class ConnectionFault(Exception):  # noqa: N818
-    """The peer broke the rules in a way that ends the connection. `text` goes into the GOAWAY."""
+    """The peer broke the rules in a way that ends the connection. `text` is sent in the GOAWAY."""
 
     def __init__(self, code: ErrorCode, text: str) -> None:
         super().__init__(text)
@@ -69,7 +69,7 @@ def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
 
 
 def head(length: int, kind: int, flags: int, stream_id: int) -> bytes:
-    """The head of a frame whose payload follows."""
+    """The header of a frame whose payload follows."""
     return HEAD.pack(length >> 8, length & 255, kind, flags, stream_id)
 
 
@@ -101,7 +101,7 @@ def goaway(last_stream_id: int, code: ErrorCode, text: str = "") -> bytes:
 
 
 def read_number(payload: bytes) -> int:
-    """The one number of a WINDOW_UPDATE or RST_STREAM frame."""
+    """The number in a WINDOW_UPDATE or RST_STREAM frame."""
     if len(payload) != _NUMBER.size:
         raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame of a wrong size")
     number: int = _NUMBER.unpack(payload)[0]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Header blocks. Requests of one client have the same few blocks again and again, so those are remembered, decoded.
+"""HPACK header blocks. A client sends the same few blocks again and again, so decoded blocks are cached.
 
-Responses are written without the dynamic table: their blocks are constants, and nothing depends on the order in which they leave.
+Our own blocks do not use the dynamic table: they are constants, and may be sent in any order.
 """
 
 from collections.abc import Callable
@@ -18,34 +18,34 @@ from lossd_server.http2.header_rules import Headers
 
 Head = TypeVar("Head")
 
-# What a peer may make us hold and unpack. A block that stands for a longer list (RFC 9113, section 6.5.2) costs its stream; one that
-# has more bytes or fields than anybody could mean costs the connection.
+# Limits of what a peer may make us hold and decode. A block that decodes to a longer list (RFC 9113, section 6.5.2) fails its stream.
+# A block with more bytes or fields than any real request has ends the connection.
 MAX_LIST_BYTES: Final = 64 << 10
 MAX_BLOCK_BYTES: Final = 128 << 10
-_FIELD_BYTES: Final = 32  # that a field counts for besides its name and value
+_FIELD_BYTES: Final = 32  # counted for each field in addition to its name and value
 _MAX_FIELDS: Final = 2 * MAX_LIST_BYTES // _FIELD_BYTES
 
 _REMEMBERED_BYTES: Final = 512
 _MAX_REMEMBERED: Final = 64
 
 DEFAULT_TABLE_BYTES: Final = 4096
-NO_TABLE: Final = b"\x20"  # begins a block of a side whose dynamic table has 0 bytes from then on (RFC 7541, section 6.3)
+NO_TABLE: Final = b"\x20"  # at the beginning of a block: the sender's dynamic table has 0 bytes from now on (RFC 7541, section 6.3)
 
 _STATUS_200: Final = b"\x88"
 
 
 class Block(NamedTuple, Generic[Head]):
-    """What a header block comes to. `head` is what `read_headers` made of a well-formed request, and None for everything else."""
+    """A decoded header block. `head` is the result of `read_headers` for a well-formed request, and None for everything else."""
 
     head: Head | None
     content_length: int | None
-    trailers: bool  # they are well-formed as such
+    trailers: bool  # whether the fields are well-formed trailers
     too_large: bool
     cost: float  # see Budget
 
 
 class _Table(HeaderTable):
-    """Counts its changes: what a block means depends on them."""
+    """Counts its changes, because the meaning of a block depends on the table."""
 
     changes = 0
 
@@ -64,7 +64,7 @@ class _Table(HeaderTable):
 
 
 class HeaderBlocks(Generic[Head]):
-    """The header blocks that a peer sends, in their order, and what `read_headers` makes of them."""
+    """Decodes the header blocks that a peer sends, in order. `read_headers` parses those of requests."""
 
     def __init__(self, read_headers: Callable[[Headers], Head], work: Budget) -> None:
         self._read_head = read_headers
@@ -74,7 +74,7 @@ class HeaderBlocks(Generic[Head]):
         self._changes = 0
 
     def decode(self, data: bytes) -> Block[Head]:
-        """What a block comes to: the same object for equal blocks, while they mean the same. Raises ConnectionFault."""
+        """Decodes a block, or returns the cached result of an equal block with the same meaning. Raises ConnectionFault."""
         known = self._remembered.get(data)
         if known is not None:
             return known
@@ -104,7 +104,7 @@ class HeaderBlocks(Generic[Head]):
         return Block(None, length, header_rules.are_trailers(headers), False, cost)
 
     def _fields(self, data: bytes) -> tuple[Headers, bool, float]:
-        """The fields, whether there are more than fit, and the cost. What does not fit still changes the table as it says."""
+        """The fields, whether they exceed the limit, and the cost. Fields beyond the limit still change the table."""
         table, charge = self._table, self._budget.charge
         headers: list[tuple[bytes, bytes]] = []
         position = size = count = updates = 0
@@ -162,7 +162,7 @@ _LONGEST_SHIFT: Final = 28
 
 
 def _integer(data: bytes, position: int, mask: int) -> tuple[int, int]:
-    """The integer behind a prefix (RFC 7541, section 5.1), and the position behind it. Raises HPACKError or IndexError."""
+    """The integer after a prefix (RFC 7541, section 5.1), and the position after it. Raises HPACKError or IndexError."""
     value = data[position] & mask
     position += 1
     if value < mask:
@@ -179,13 +179,13 @@ def _integer(data: bytes, position: int, mask: int) -> tuple[int, int]:
 
 
 def literal(name: bytes, value: bytes) -> bytes:
-    """A field that neither side remembers (RFC 7541, section 6.2.2)."""
+    """A field that is not added to the dynamic table (RFC 7541, section 6.2.2)."""
     return b"\x00" + _string(name) + _string(value)
 
 
 def status_block(status: int) -> bytes:
-    """The block of a response that is nothing but this status."""
-    return b"\x08" + _string(str(status).encode())  # a literal whose name is that of entry 8 of the static table, :status
+    """The block of a response that has only a status."""
+    return b"\x08" + _string(str(status).encode())  # a literal with the name of entry 8 of the static table, :status
 
 
 def response_block(*fields: tuple[bytes, bytes]) -> bytes:
@@ -194,7 +194,7 @@ def response_block(*fields: tuple[bytes, bytes]) -> bytes:
 
 
 def trailer_block(*fields: tuple[bytes, bytes]) -> bytes:
-    """A block of fields alone."""
+    """A block of these fields only."""
     return b"".join([literal(name, value) for name, value in fields])
 
 

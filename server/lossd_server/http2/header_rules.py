@@ -9,12 +9,12 @@ Headers = tuple[tuple[bytes, bytes], ...]
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authority"))
 _REQUIRED: Final = frozenset((b":method", b":scheme", b":path"))
 _OF_HTTP_1: Final = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
-_NAME: Final = re.compile(rb"[!-9;-@\[-~]+")  # visible ASCII without upper case and colon
+_NAME: Final = re.compile(rb"[!-9;-@\[-~]+")  # visible ASCII except upper case and colon
 _FORBIDDEN_IN_VALUES: Final = re.compile(rb"[\0\r\n]")
 
 
 def is_request(headers: Headers) -> bool:
-    """Whether the fields are those of a well-formed request."""
+    """Whether the fields form a well-formed request."""
     pseudo: dict[bytes, bytes] = {}
     regular = 0
     for name, value in headers:
@@ -30,12 +30,12 @@ def is_request(headers: Headers) -> bool:
 
 
 def are_trailers(headers: Headers) -> bool:
-    """Whether the fields are those of well-formed trailers."""
+    """Whether the fields form well-formed trailers."""
     return _are_regular(headers)
 
 
 def content_length(headers: Headers) -> int | None:
-    """The length that the body must have, None when the request does not say. Raises ValueError."""
+    """The length that the body must have, or None if the request does not declare it. Raises ValueError."""
     lengths = {value for name, value in headers if name == b"content-length"}
     if not lengths:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one side of a connection sends: within the peer's windows and settings, and not while the transport is `paused`."""
+"""Sends on one connection: within the peer's windows and settings, and only while the transport is not `paused`."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from lossd_server.http2.frames import ConnectionFault, ErrorCode
 from lossd_server.http2.header_blocks import DEFAULT_TABLE_BYTES, NO_TABLE
 from lossd_server.http2.streams import Stream
 
-# Bytes that are made ready before the transport is asked whether it takes more.
+# Maximum bytes prepared before they are written to the transport, which may then pause.
 _TAKE_BYTES: Final = 256 << 10
 
-# Streams that we ended before their peer had, so that what it still sends on them is nothing wrong.
+# Maximum number of streams that we remember to have ended before the peer did: frames that it still sends on them are not errors.
 _MAX_ABANDONED: Final = 1024
 
 
 class Sender:
-    """See the module. What it has to send is taken from it by `take`; `on_output` is called when there begins to be something."""
+    """See the module. `take` returns the bytes to send; `on_output` is called when there begin to be any."""
 
     def __init__(self, work: Budget, on_output: Callable[[], None]) -> None:
         self.streams: dict[int, Stream] = {}
@@ -27,19 +27,19 @@ class Sender:
         self.paused = False
         self._budget = work
         self._on_output = on_output
-        self.pings = 0  # that have come since HEADERS or DATA were sent or received
-        self._table_update = b""  # to begin the next header block with
+        self.pings = 0  # received since HEADERS or DATA were last sent or received
+        self._table_update = b""  # sent at the beginning of the next header block
         self._table_is_empty = False
         self._send_window = frames.DEFAULT_WINDOW
         self._peer_window = frames.DEFAULT_WINDOW  # of new streams
         self._peer_frame_size = frames.DEFAULT_FRAME_SIZE
-        self._blocked: dict[Stream, None] = {}  # have something to send, and wait for the connection's window or the transport
-        self._stalled: dict[Stream, None] = {}  # wait for their own window
+        self._blocked: dict[Stream, None] = {}  # have data to send, and wait for the connection's window or the transport
+        self._stalled: dict[Stream, None] = {}  # have data to send, and wait for their own window
         self._out: list[bytes | memoryview] = []
         self._out_bytes = 0
 
     def respond(self, stream: Stream, block: bytes, payload: bytes, trailers: bytes) -> None:
-        """A whole response: header block, body and trailer block."""
+        """Sends a whole response: header block, body and trailer block."""
         length, id_ = len(payload), stream.id
         if length > min(self._peer_window + stream.send_window, self._send_window, self._peer_frame_size) or self.paused:
             self.send_headers(stream, block)
@@ -67,14 +67,14 @@ class Sender:
         self._sent(stream)
 
     def send_headers(self, stream: Stream, block: bytes, *, ended: bool = False) -> None:
-        """The response's headers; `ended`: they are all of it."""
+        """Sends the response's headers. `ended`: the response has nothing else."""
         self._headers(stream, block, ended)
         if ended:
             self._budget.owe(budget.REFUSAL)
             self._sent(stream)
 
     def send_data(self, stream: Stream, payload: bytes) -> None:
-        """More of the response's body, which goes when windows and transport allow; its receiver is told by `drained`."""
+        """Sends more of the response's body, when windows and transport allow. Calls the receiver's `drained` once all of it is sent."""
         if stream.unsent is None:
             stream.unsent = deque()
         stream.unsent.append(memoryview(payload))
@@ -82,36 +82,36 @@ class Sender:
         self._pump(stream)
 
     def send_trailers(self, stream: Stream, block: bytes) -> None:
-        """The response's end, after whatever is unsent."""
+        """Ends the response, after its unsent data."""
         stream.trailers = block
         self._pump(stream)
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
-        """Ends the stream at once."""
+        """Resets the stream at once."""
         if self.streams.pop(stream.id, None) is not None:
             self.forget(stream)
             stream.receiver = None
             self.refuse(stream.id, code, ended=stream.received)
 
     def grant(self, stream: Stream, nbytes: int) -> None:
-        """The peer may send so much more on the stream."""
+        """Lets the peer send `nbytes` more on the stream."""
         if not stream.received and nbytes > 0:
             stream.receive_window += nbytes
             self._budget.earn(budget.FRAME)
             self.put(frames.window_update(stream.id, nbytes))
 
     def refuse(self, stream_id: int, code: ErrorCode, *, ended: bool = False) -> None:
-        """Resets a stream that is not among the streams; `ended`: the peer sends nothing more on it anyway."""
+        """Resets a stream that is not in `streams`. `ended`: the peer has already ended its side."""
         self.put(frames.rst_stream(stream_id, code))
         if not ended:
             self.abandoned[stream_id] = None
             if len(self.abandoned) > _MAX_ABANDONED:
                 del self.abandoned[next(iter(self.abandoned))]
 
-    # What the peer says about what it takes.
+    # The peer's settings and windows.
 
     def settings(self, values: list[tuple[int, int]]) -> None:
-        """The peer's settings. What they let go waits for `resume`. Raises ConnectionFault."""
+        """Applies the peer's settings. Data that may be sent now waits for `resume`. Raises ConnectionFault."""
         for name, value in values:
             if name == frames.HEADER_TABLE_SIZE:
                 self._shrink_table(value)
@@ -131,7 +131,7 @@ class Sender:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "neither push nor no push")
 
     def widen(self, increment: int) -> None:
-        """The peer's window of the connection grows. Raises ConnectionFault."""
+        """Enlarges the peer's window of the connection. Raises ConnectionFault."""
         if not increment:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a window that does not grow")
         self._send_window += increment
@@ -139,7 +139,7 @@ class Sender:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window that is too large")
 
     def widen_stream(self, stream: Stream, increment: int) -> bool:
-        """The peer's window of a stream grows. False if it must not grow so."""
+        """Enlarges the peer's window of a stream. Returns False if the window is then too large."""
         stream.send_window += increment
         if self._peer_window + stream.send_window > frames.MAX_WINDOW:
             return False
@@ -149,10 +149,10 @@ class Sender:
             self._blocked[stream] = None
         return True
 
-    # What leaves.
+    # Output.
 
     def resume(self) -> None:
-        """Goes on with what waits for the transport or the connection's window."""
+        """Sends more of the data that waits for the transport or the connection's window."""
         for stream in list(self._blocked):
             if self.paused or self._send_window <= 0 or self._out_bytes >= _TAKE_BYTES:
                 break
@@ -160,38 +160,38 @@ class Sender:
             self._pump(stream)
 
     def take(self) -> bytes:
-        """What is to be sent, once."""
+        """Returns the bytes to send, and forgets them."""
         out, self._out, self._out_bytes = self._out, [], 0
         return b"".join(out)
 
     @property
     def unsent(self) -> bool:
-        """Whether `take` has something."""
+        """Whether `take` has bytes to return."""
         return bool(self._out)
 
     def put(self, data: bytes | memoryview) -> None:
-        """Frames, or a piece of them."""
+        """Adds frames, or a part of a frame, to the bytes to send."""
         if not self._out:
             self._on_output()
         self._out.append(data)
         self._out_bytes += len(data)
 
     def forget(self, stream: Stream) -> None:
-        """Nothing more is sent on it."""
+        """Sends no more data on the stream."""
         self._blocked.pop(stream, None)
         self._stalled.pop(stream, None)
 
     # Implementation details follow.
 
     def _shrink_table(self, size: int) -> None:
-        """A table below its default size must be acknowledged by the next header block (RFC 7541, section 4.2). We use none, so the
-        first acknowledgement says 0, which is below whatever the peer may ask for later.
+        """The next header block must acknowledge a table below its default size (RFC 7541, section 4.2). We use no table, so the first
+        acknowledgement says 0, which covers every size that the peer may ask for later.
         """
         if size < DEFAULT_TABLE_BYTES and not self._table_is_empty:
             self._table_update, self._table_is_empty = NO_TABLE, True
 
     def _pump(self, stream: Stream) -> None:
-        """Sends what there is for the stream, as far as windows and transport allow."""
+        """Sends the stream's data and trailers, as far as windows and transport allow."""
         unsent = stream.unsent
         if unsent:
             while unsent:
@@ -225,7 +225,7 @@ class Sender:
             self._sent(stream)
 
     def _sent(self, stream: Stream) -> None:
-        """The response is complete. What the request may have left is not wanted any more."""
+        """The response is complete. The rest of the request, if any, is not wanted any more."""
         if self.streams.pop(stream.id, None) is not None and not stream.received:
             self.refuse(stream.id, ErrorCode.NO_ERROR)
         stream.receiver = None
