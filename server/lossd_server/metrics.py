@@ -2,10 +2,10 @@
 """Every metric: its name, help text, labels and buckets.
 
 RPC metrics have the names of go-grpc-middleware, so existing dashboards and alerts apply; our own begin with lossd_.
-Labels are bounded: method and loss names, status codes, names of the tokens file. Never a shape or anything else from a request.
+Labels have few values: method and loss names, status codes, names in the tokens file. No label holds a shape or other request data.
 
-The event loop counts in plain numbers, and a scrape makes metric families of them: every call is observed several times, and a
-Histogram of prometheus_client costs 3 us each time.
+The event loop counts in plain numbers, and a scrape turns them into metric families: every call is observed several times, and
+each observation costs a Histogram of prometheus_client 3 us.
 """
 
 from bisect import bisect_left
@@ -63,11 +63,11 @@ class Metrics(Collector):
         self.registry.register(self)
 
     def watch_queue(self, queued_calls: Callable[[], int], queued_bytes: Callable[[], int]) -> None:
-        """Reads the queue's gauges from the queue, at every scrape."""
+        """Sets the functions that give the queue's gauges at every scrape."""
         self._queued_calls, self._queued_bytes = queued_calls, queued_bytes
 
     def watch_in_flight(self, in_flight_bytes: Callable[[], int]) -> None:
-        """Reads the gauge from the admission, at every scrape."""
+        """Sets the function that gives the gauge of bytes in flight at every scrape."""
         self._in_flight_bytes = in_flight_bytes
 
     def rpc(self, kind: str, service: str, method: str) -> Callable[[str, float], None]:
@@ -99,31 +99,31 @@ class Metrics(Collector):
         for labels, count in self._handled.copy().items():
             handled.add_metric(labels, count)
         yield handled
-        text = "From the arrival of a request to its response, in seconds."
+        text = "Seconds from the arrival of a request to its response."
         yield _family("grpc_server_handling_seconds", text, _RPC, list(self._handling.items()))
         callers = CounterMetricFamily(
-            "lossd_caller_rpcs", "RPCs completed, by the name of the caller's token and status code.", labels=("caller", "code")
+            "lossd_caller_rpcs", "RPCs completed, by name of the caller's token and by status code.", labels=("caller", "code")
         )
         for names, count in self._caller_rpcs.copy().items():
             callers.add_metric(names, count)
         yield callers
-        yield GaugeMetricFamily("lossd_queue_calls", "Calls that wait for the device.", self._queued_calls())
-        yield GaugeMetricFamily("lossd_queue_bytes", "Bytes of the calls that wait.", self._queued_bytes())
-        text = "Bytes of requests between arrival and answer, answers included."
+        yield GaugeMetricFamily("lossd_queue_calls", "Calls waiting for the device.", self._queued_calls())
+        yield GaugeMetricFamily("lossd_queue_bytes", "Tensor bytes of the calls waiting for the device.", self._queued_bytes())
+        text = "Bytes held for requests and answers, from the arrival of a request until its answer is sent."
         yield GaugeMetricFamily("lossd_in_flight_bytes", text, self._in_flight_bytes())
-        text = "From a call's arrival in the queue to the start of its batch, in seconds."
+        text = "Seconds from a call's arrival in the queue to the start of its batch."
         yield _family("lossd_queue_seconds", text, (), [((), self._queue_seconds)])
         batches = CounterMetricFamily(
             "lossd_batches",
-            "Batches started, by reason: idle (a call found the device idle), freed (calls had gathered while it was busy), "
-            "max_bytes or max_elements (filled to this limit; further calls stayed behind).",
+            "Batches started, by reason: idle (a call found the device idle), freed (calls had gathered while the device was busy), "
+            "max_bytes or max_elements (the batch was full; further calls stayed in the queue).",
             labels=("reason",),
         )
         for reason, count in self._batches.items():
             batches.add_metric((reason,), count)
         yield batches
-        yield _family("lossd_batch_calls", "Calls in a batch.", ("loss",), _by_loss(self._batch_calls))
-        yield _family("lossd_compute_seconds", "Computation of a batch, in seconds.", ("loss",), _by_loss(self._compute_seconds))
+        yield _family("lossd_batch_calls", "Calls per batch.", ("loss",), _by_loss(self._batch_calls))
+        yield _family("lossd_compute_seconds", "Seconds that the computation of a batch took.", ("loss",), _by_loss(self._compute_seconds))
 
 
 def _nothing() -> int:

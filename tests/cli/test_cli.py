@@ -104,7 +104,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lisen = '127.0.0.1:1'", "has 'lisen', which is no setting"),
+        ("lisen = '127.0.0.1:1'", "has 'lisen', which is not a setting"),
         ("drain_seconds = -1", "drain_seconds in the configuration file: Input should be greater"),
         ("drain_seconds = = 1", "lossd.toml: "),
     ],

@@ -27,7 +27,7 @@ def test_a_batch_is_one_message_and_answers_are_there_after_it(fake: Fake) -> No
             assert len(batch) == 6
         assert [answer.result() for answer in answers] == [0.0, 1.0, 4.0, 9.0, 16.0]
         assert statistics.result().element_count == 1
-        with pytest.raises(RuntimeError, match="sent already"):
+        with pytest.raises(RuntimeError, match="already sent"):
             batch.mse_loss(**pair(1))
     assert [len(message.calls) for message in fake.of(BATCH)] == [6]
 

@@ -118,7 +118,7 @@ def test_a_connection_that_cannot_be_made_comes_with_the_cure(certificates: dict
     with lossd.testing.server(**certificates) as speaks_tls, lossd.testing.server() as speaks_none:
         assert "it speaks TLS (tls=True" in failure(speaks_tls)
         assert "no authority that is trusted here" in failure(speaks_tls, credentials=trusting)
-        assert "the server speaks no TLS" in failure(speaks_none, credentials=trusting)
+        assert "the server does not use TLS" in failure(speaks_none, credentials=trusting)
     assert "nothing listens at this address" in failure(speaks_none)
     assert "is the address host:port right" in failure("no-such-host.invalid:1")
 

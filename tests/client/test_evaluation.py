@@ -220,7 +220,7 @@ def test_a_series_has_one_loss_and_one_reduction(shared: Fake) -> None:
             evaluation.total()
         evaluation.reset()
         assert evaluation.compute() == {}
-        with pytest.raises(ValueError, match="holds nothing"):
+        with pytest.raises(ValueError, match="has no updates"):
             evaluation.total()
 
 

@@ -128,7 +128,7 @@ def test_the_command_line_speaks_tls_and_mutual_tls(files: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--cert", "x"], "--cert and --key are for each other"),
+        (["--cert", "x"], "--cert and --key need each other"),
         (["--cert", "x", "--key", "x"], "give --ca too"),
         (["--server-name", "x"], "give --ca too"),
         (["--ca", "no-such-file"], "no-such-file: No such file"),

@@ -140,7 +140,7 @@ def test_names_of_two_types_are_never_equal(kind: str) -> None:
 def test_the_command_line_makes_a_token_and_explains_its_output(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["token", "nightly-job"])
     above, token, _, about, line = result.output.splitlines()
-    assert (above, about) == ("token, for nightly-job alone:", "line for the server's --tokens-file:")
+    assert (above, about) == ("token, for nightly-job only:", "line for the server's --tokens-file:")
     (tmp_path / "tokens.txt").write_text(line)
     assert Tokens(tmp_path / "tokens.txt").authenticate(f"Bearer {token}") == "nightly-job"
 

@@ -31,8 +31,8 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
         async with lossd.AsyncClient("localhost:50051") as client:
             loss = await client.cross_entropy(logits, labels)
 
-    It belongs to the event loop on which it is first used. With `coalesce` calls that tasks make at the same time share a
-    stream, which is worth several times the throughput. Arguments as Client's.
+    It belongs to the event loop on which it is first used. With `coalesce`, concurrent calls share a stream, which
+    multiplies the throughput. The arguments are those of Client.
     """
 
     def batch(self, *, timeout: float | Unset | None = UNSET) -> AsyncBatch:
@@ -48,11 +48,11 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
         return await self._server_info(self._deadline(timeout))
 
     async def wait_until_ready(self, timeout: float | Unset | None = UNSET) -> None:
-        """Returns when the server answers. Raises ConnectionFailedError, which says why it does not, at the end of the timeout."""
+        """Returns when the server answers. Raises ConnectionFailedError, with the cause, if no server answers within the timeout."""
         await self._until_ready(timeout)
 
     async def close(self) -> None:
-        """Ends the connection; calls in flight raise CallCancelledError."""
+        """Closes the connection; calls in flight raise CallCancelledError."""
         self._closed = True
         for stream in self._streams:
             await stream.close()
@@ -110,7 +110,7 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
             raise error_of_rpc(error) from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
-            if self._closed and not (task is not None and task.cancelling()):  # gRPC's word for a closed channel
+            if self._closed and not (task is not None and task.cancelling()):  # what grpc.aio raises for a closed channel
                 raise closed_error() from error
             raise
         return response

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Pending(Generic[T]):
-    """The answer to a call of a batch, once the batch was sent."""
+    """The answer to a call of a batch. It is available once the batch was sent."""
 
     __slots__ = ("_outcome", "_return_statistics")
 
@@ -30,16 +30,16 @@ class Pending(Generic[T]):
         self._outcome: LossResult | LossdError | None = None
 
     def result(self) -> T:
-        """What the call returns. Raises the LossdError of this call, and RuntimeError where the batch was not sent."""
+        """The return value of the call. Raises the LossdError of this call, or RuntimeError if the batch was not sent."""
         if self._outcome is None:
-            raise RuntimeError("the batch was not sent: its answers are there after the with statement")
+            raise RuntimeError("the batch was not sent: its answers are available after the with statement")
         if isinstance(self._outcome, LossdError):
             raise self._outcome
         answer: Any = self._outcome if self._return_statistics else self._outcome.value
         return answer  # type: ignore[no-any-return]
 
 
-# What is collected begins to leave when it has so many bytes, so that it is computed while the rest is prepared.
+# Calls are sent when they reach this many bytes, so that the server computes them while the client prepares the rest.
 _SEND_BYTES: Final = 256 << 10
 
 
@@ -61,7 +61,7 @@ class _Collector(LossMethods[Pending[float], Pending[NDArray[np.floating[Any]]],
 
     def _call(self, request: Request, return_statistics: bool) -> Any:
         if self._done:
-            raise RuntimeError("the batch was sent already")
+            raise RuntimeError("the batch was already sent")
         call = shareable(request)
         pending: Pending[Any] = Pending(return_statistics)
         self._calls.append(call)
@@ -88,7 +88,7 @@ class _Collector(LossMethods[Pending[float], Pending[NDArray[np.floating[Any]]],
 
 
 class Batch(_Collector):
-    """The losses, for Client.batch: every method returns at once, and its answer is there after the `with`."""
+    """The losses, for Client.batch: every method returns at once, and its answer is available after the `with`."""
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +102,7 @@ class Batch(_Collector):
 
 
 class AsyncBatch(_Collector):
-    """The losses, for AsyncClient.batch: methods are not awaited, and their answers are there after the `async with`."""
+    """The losses, for AsyncClient.batch: methods are not awaited, and their answers are available after the `async with`."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,10 +114,10 @@ class AsyncBatch(_Collector):
 
 
 def shareable(request: Request) -> Request | Encoded:
-    """The call as it goes into a message with others: encoded, or as it is where it is large enough to go by itself.
+    """The call for a message with others: encoded, or unchanged if it is large enough to be sent by itself.
 
-    Raises ValueError for a timeout of its own, which a call of a batch cannot have.
+    Raises ValueError if the call has its own timeout, which a call of a batch cannot have.
     """
     if "timeout" in request.options:
-        raise ValueError("a call of a batch has no timeout of its own: the batch has one")
+        raise ValueError("a call of a batch cannot have its own timeout: the batch has one")
     return request if request.nbytes > MESSAGE_BYTES else Encoded(request.rpc, request.encode())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many calls in one message, and the outcomes in its answer. Pure."""
+"""Many calls in one message, and the outcomes in the answer. Pure."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -27,7 +27,7 @@ _ScoreStreamResponse: Final = twins.twin("ScoreStreamResponse")
 
 
 class Encoded(NamedTuple):
-    """A request that was encoded: the name of its RPC, and its message."""
+    """An encoded request: the name of its RPC, and its message."""
 
     rpc: str
     message: bytes
@@ -43,10 +43,10 @@ def batch_message(calls: Iterable[Encoded]) -> bytes:
 
 
 def batch_outcomes(message: bytes, expected: int) -> list[Any]:
-    """For each call of a ScoreBatchResponse its LossResponse twin or LossdError."""
+    """The LossResponse twin or LossdError of each call in a ScoreBatchResponse."""
     outcomes = [_outcome(outcome) for outcome in _ScoreBatchResponse.FromString(message).outcomes]
     if len(outcomes) != expected:
-        raise error_of(ErrorDetails("INTERNAL", f"the server answered {len(outcomes)} calls of {expected}"))
+        raise error_of(ErrorDetails("INTERNAL", f"the server answered {len(outcomes)} of {expected} calls"))
     return outcomes
 
 
@@ -64,7 +64,7 @@ def stream_message(calls: Iterable[tuple[int, Encoded, float | None]], cancelled
 
 
 def stream_outcomes(message: bytes) -> list[tuple[int, Any]]:
-    """The ids in a ScoreStreamResponse, each with its LossResponse twin or LossdError."""
+    """The ids of the calls in a ScoreStreamResponse, each with its LossResponse twin or LossdError."""
     return [(outcome.id, _outcome(outcome.outcome)) for outcome in _ScoreStreamResponse.FromString(message).outcomes]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every channel to a lossd server is opened with."""
+"""The addresses, options, credentials and metadata of channels to a lossd server."""
 
 import itertools
 import json
@@ -18,8 +18,8 @@ _SERVICE_CONFIG: Final = json.dumps({"loadBalancingConfig": [{"round_robin": {}}
 
 
 def channel_options(max_message_bytes: int, options: Sequence[tuple[str, Any]] = (), *, alone: bool = True) -> list[tuple[str, Any]]:
-    """Our options, and the caller's in place of ours of the same name. A channel that is not `alone` has a connection of its own."""
-    transport_limit = max_message_bytes + 4096  # room for our own error, which says more, to be the one seen
+    """The default options, overridden by the caller's. A channel that is not `alone` gets its own connection."""
+    transport_limit = max_message_bytes + 4096  # slightly larger, so that lossd's clearer error comes before gRPC's
     ours = {
         "grpc.max_send_message_length": transport_limit,
         "grpc.max_receive_message_length": transport_limit,
@@ -37,34 +37,36 @@ def channel_options(max_message_bytes: int, options: Sequence[tuple[str, Any]] =
 
 
 def addresses(target: str | Sequence[str] | None) -> list[str]:
-    """The servers that a client's `target` names, or else LOSSD_ADDRESS. Raises ValueError if neither does."""
+    """The servers that `target` names or, if it is None, LOSSD_ADDRESS. Raises ValueError if no server is named."""
     given = os.environ.get("LOSSD_ADDRESS") if target is None else target
     found = [address.strip() for address in (given.split(",") if isinstance(given, str) else given or ())]
     if not found or not all(found):
-        raise ValueError('no address of a server: give "host:port", several as "a:1,b:2", or set LOSSD_ADDRESS')
+        raise ValueError('no server address: give "host:port", several as "a:1,b:2", or set LOSSD_ADDRESS')
     return found
 
 
 def channel_credentials(credentials: Any, tls: bool) -> grpc.ChannelCredentials | None:
-    """What to open a channel with; None is plaintext. Raises TypeError for what are no credentials."""
+    """The credentials of a channel; None means plaintext. Raises TypeError if `credentials` is not grpc.ChannelCredentials."""
     if credentials is not None and not isinstance(credentials, grpc.ChannelCredentials):
-        cure = "for a file with the certificate of an authority pass grpc.ssl_channel_credentials(Path(file).read_bytes())"
+        cure = "to trust the certificate authority in a file, pass grpc.ssl_channel_credentials(Path(file).read_bytes())"
         raise TypeError(f"credentials is {type(credentials).__name__}, not grpc.ChannelCredentials: {cure}")
     return grpc.ssl_channel_credentials() if credentials is None and tls else credentials
 
 
 def call_metadata(token: str | None, metadata: Sequence[tuple[str, str | bytes]]) -> tuple[tuple[str, str | bytes], ...] | None:
-    """What is sent with every RPC. The token is LOSSD_TOKEN by default. Raises ValueError for a token that cannot be sent."""
+    """The metadata of every RPC. The token is by default LOSSD_TOKEN. Raises ValueError for a token that cannot be sent."""
     name = "LOSSD_TOKEN" if token is None else "token"
     token = os.environ.get("LOSSD_TOKEN") if token is None else token
     if token and not re.fullmatch(r"[!-~]+", token):
-        raise ValueError(f"{name} holds a space, a line break or another character that cannot be sent: strip() what is from a file")
+        raise ValueError(
+            f"{name} holds a space, a line break or another character that cannot be sent: call strip() on a token from a file"
+        )
     bearer = (("authorization", f"Bearer {token}"),) if token else ()
     return (*bearer, *metadata) or None
 
 
 class Rotation:
-    """Which of several channels is next: they take turns, and one whose server was not reached is left out for a second."""
+    """Chooses the channel of the next call. Channels take turns; one whose server was not reached is skipped for a second."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -72,7 +74,7 @@ class Rotation:
         self._out_until = [0.0] * count
 
     def next(self) -> int:
-        """The number of a channel."""
+        """The index of the next channel."""
         if self._count == 1:
             return 0
         now = time.monotonic()
@@ -83,5 +85,5 @@ class Rotation:
         return next(self._turns)
 
     def leave_out(self, turn: int) -> None:
-        """The channel's server was not reached."""
+        """Skips the channel for a second, because its server was not reached."""
         self._out_until[turn] = time.monotonic() + 1.0

@@ -25,48 +25,49 @@ from lossd.v1 import loss_service_pb2
 
 
 class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
-    """A connection to a lossd server. Safe to share between threads; not across a fork. Close it, or use it in a `with`.
+    """A connection to a lossd server. Threads may share it; a forked process must make its own. Close it, or use it in a `with`.
 
-    Methods raise LossdError and its kinds (lossd.InvalidArgumentError, ...), and TypeError or ValueError for arguments that
-    cannot be sent at all.
+    Methods raise a subclass of LossdError (lossd.InvalidArgumentError, ...), or TypeError or ValueError for arguments that
+    cannot be sent.
 
     Args:
-        target: "host:port" or any gRPC target; "a:1,b:2" or a list for several servers, which take turns and stand in for each other.
-            By default LOSSD_ADDRESS.
-        timeout: Seconds that a call may take, retries included; None waits for ever. Methods have a `timeout` of the same meaning;
-            without it this one holds.
-        retry: Make calls again that found no server, or a full one, until they succeed or their timeout would pass. The pauses grow from
-            50 ms to 1 s, are random by half, and longer if the server asks for it. So the restart of a server costs no call. False
-            raises the first error.
-        coalesce: Calls that threads make at the same time share a stream, which costs both sides less; each keeps its own
-            timeout, error and answer. A lone call leaves at once.
-        split: Calls above the message limit are sent in parts along their batch dimension and merged exactly; False raises
-            TooLargeError in place of that.
-        tls: TLS with the authorities that gRPC trusts. Without it and `credentials` the connection is plaintext.
-        credentials: For TLS with an authority of your own: grpc.ssl_channel_credentials(...), for mutual TLS with the client's key and
-            certificate chain.
-        token: Sent as a bearer token with every call; by default LOSSD_TOKEN. In plaintext whoever can read the network can use it.
-        metadata: Sent with every RPC, as [("x-tenant", "a")].
-        connections: To each server. A server with several workers gives each connection to one of them, so one client can keep as many
-            workers busy as it has connections.
-        interceptors: gRPC's client interceptors, for traces and logs; of grpc.aio for AsyncClient.
-        max_message_bytes: The largest message either way; the server's limit holds too.
-        options: Further gRPC channel options, in place of ours of the same name.
+        target: "host:port" or any gRPC target; "a:1,b:2" or a list for several servers. Calls go to the servers in turn, and to the
+            others while one cannot be reached. By default the variable LOSSD_ADDRESS.
+        timeout: Maximum seconds for a call, including retries; None means no limit. The `timeout` argument of a method overrides it
+            for that call.
+        retry: Retry calls that reach no server, or an overloaded one, until they succeed or the next attempt would come after their
+            timeout. The pauses double from 50 ms up to 1 s, minus a random part of up to half, plus the time that the server asks for.
+            So no call fails if a server restarts within the timeout. False raises the first error.
+        coalesce: Concurrent calls share a stream, which costs the client and the server less. Each call keeps its own timeout,
+            error and answer. A lone call is sent at once.
+        split: Calls above the message limit are split along their batch dimension, and the answers are merged exactly. False raises
+            TooLargeError instead.
+        tls: Use TLS, and trust the certificate authorities that gRPC trusts. Without `tls` and `credentials` the connection is plaintext.
+        credentials: For TLS with your own certificate authority: grpc.ssl_channel_credentials(...); for mutual TLS, pass the client's key
+            and certificate chain to it.
+        token: Bearer token to send with every call; by default the variable LOSSD_TOKEN. Without TLS, anyone who can read the network
+            traffic can use the token. A pickled client holds the token.
+        metadata: Sent with every RPC, for example [("x-tenant", "a")].
+        connections: Number of connections to each server. A server with `--workers` assigns each connection to one worker, so one client
+            can keep at most as many workers busy as it has connections.
+        interceptors: gRPC client interceptors, for example for traces and logs; for AsyncClient, those of grpc.aio.
+        max_message_bytes: Maximum size of a request or response message; the server's limit applies too.
+        options: Further gRPC channel options; they override the client's options of the same name.
     """
 
     def batch(self, *, timeout: float | Unset | None = UNSET) -> Batch:
-        """Collects calls, and sends them many at a time:
+        """Collects calls, and sends many of them in one message:
 
         with client.batch() as batch:
             a = batch.cross_entropy(logits, labels)
             b = batch.mse_loss(predictions, targets)
         a.result(), b.result()
 
-        The answers are there after the `with`. Calls fail alone, each at its `result()`. Arrays above 1 MiB must not change before
-        the end of the `with`.
+        The answers are available after the `with`. If a call fails, its `result()` raises the error, and the other calls are
+        unaffected. Arrays above 1 MiB must not change before the end of the `with`.
 
         Args:
-            timeout: Seconds that all calls together may take; None waits for ever. By default the client's.
+            timeout: Maximum seconds for all calls together; None means no limit. By default the client's timeout.
         """
         return Batch(self, timeout)
 
@@ -79,11 +80,11 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
         return run(self._server_info(self._deadline(timeout)))
 
     def wait_until_ready(self, timeout: float | Unset | None = UNSET) -> None:
-        """Returns when the server answers. Raises ConnectionFailedError, which says why it does not, at the end of the timeout."""
+        """Returns when the server answers. Raises ConnectionFailedError, with the cause, if no server answers within the timeout."""
         run(self._until_ready(timeout))
 
     def close(self) -> None:
-        """Ends the connection; calls in flight raise CallCancelledError."""
+        """Closes the connection; calls in flight raise CallCancelledError."""
         self._closed = True
         self._closing.set()
         for stream in self._streams:
@@ -154,7 +155,7 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
         def work() -> None:
             try:
                 future.set_result(run(job()))
-            except BaseException as error:  # noqa: BLE001 - whoever waits for the future gets it
+            except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for the future
                 future.set_exception(error)
 
         threading.Thread(target=work, name="lossd", daemon=True).start()

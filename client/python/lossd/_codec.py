@@ -26,7 +26,7 @@ _REDUCTIONS: Final = {
     "batchmean": options_pb2.REDUCTION_BATCH_MEAN,
 }
 
-# numpy dtype -> member of Tensor.values, after widening what the wire lacks.
+# numpy dtype -> member of Tensor.values, after widening types that the schema lacks.
 _MEMBERS: Final[dict[np.dtype[Any], str]] = {
     np.dtype("<f2"): "float16_values",
     np.dtype("<f4"): "float32_values",
@@ -70,7 +70,7 @@ class CallOptions(TypedDict, total=False):
     precision: Literal["float64"] | None
     # True: NaN and infinities in float tensors raise InvalidArgumentError; by default they propagate as in torch.
     reject_non_finite: bool
-    # Seconds for this call, in place of the client's timeout; None waits for ever.
+    # Seconds for this call, instead of the client's timeout; None means no limit.
     timeout: float | None
 
 
@@ -97,7 +97,7 @@ class Request:
 
     @property
     def nbytes(self) -> int:
-        """About as many bytes as its message has, and never fewer."""
+        """The approximate size of its message in bytes, never too small."""
         total = 64
         for value in self.fields.values():
             total += value.array.nbytes + 128 if type(value) is Values else _nbytes(value)
@@ -147,7 +147,7 @@ class LossResult:
 
 
 def request(rpc: str, reduction: str, options: CallOptions, /, **fields: Any) -> Request:
-    """A call of this RPC. Fields that are None are left unset. Raises TypeError or ValueError for what cannot be sent."""
+    """A call of this RPC. Fields that are None are left unset. Raises TypeError or ValueError for values that cannot be sent."""
     if reduction not in _REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; it must be one of {', '.join(_REDUCTIONS)}")
     if options.get("precision") not in (None, "float64"):
@@ -284,7 +284,7 @@ def _to_numpy(data: Any, name: str) -> NDArray[Any]:
 
 
 def _numbers(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """The same numbers in an array of numbers: columns of objects, and nullable ones, may hold nothing else."""
+    """The same numbers in a numeric array, for columns of objects and nullable columns that hold only numbers."""
     if array.dtype == object:
         with suppress(ValueError):  # of unequal lengths
             array = np.array(array.tolist())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a call is made, written once for Client and AsyncClient. Nothing here knows any loss, thread or event loop.
+"""How a call is made, written once for Client and AsyncClient. Nothing here depends on a loss, a thread or an event loop.
 
-Everything is a coroutine over five primitives, which are all that the two clients differ in. Client's primitives block and
-never suspend, so that `run` completes a coroutine over them in one step, without an event loop.
+Everything is a coroutine over five primitives, and the two clients differ only in these. Client's primitives block and never
+suspend, so `run` completes a coroutine over them in one step, without an event loop.
 """
 
 import math
@@ -56,25 +56,25 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
         raise NotImplementedError
 
     async def _post(self, call: Encoded, deadline: float | None) -> Any:
-        """The LossResponse twin that the shared stream answers. Raises LossdError, or Alone."""
+        """The LossResponse twin that the shared stream returns for a call. Raises LossdError, or Alone."""
         raise NotImplementedError
 
     async def _all(self, jobs: Sequence[Job[T]]) -> list[T]:
-        """The jobs' results in their order, CONCURRENT_MESSAGES at a time. Raises the first exception, and begins no more."""
+        """The jobs' results in order. Runs CONCURRENT_MESSAGES jobs at a time. Raises the first exception, and then starts no more jobs."""
         raise NotImplementedError
 
     def _start(self, job: Job[T]) -> Any:
-        """Begins a job, and returns what `_finish` needs."""
+        """Starts a job, and returns what `_finish` needs."""
         raise NotImplementedError
 
     async def _finish(self, started: Any) -> Any:
-        """The result of a job that was begun."""
+        """The result of a job that was started."""
         raise NotImplementedError
 
     # One call.
 
     async def _score(self, request: Request, return_statistics: bool, deadline: float | Unset | None = UNSET) -> Any:
-        """The answer to a call, merged from those of its parts if it is too large. Without `deadline`, that of its options."""
+        """The answer to a call, merged from the answers to its parts if it is too large. The call's options give the default deadline."""
         if deadline is UNSET:
             deadline = self._deadline(request.options.get("timeout", UNSET))
         try:
@@ -108,21 +108,21 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
         return await self._retried(attempt, deadline)
 
     async def _score_parts(self, request: Request, deadline: float | None, refused: TooLargeError) -> LossResult:
-        """The result merged from the parts of a request that is too large. Raises TooLargeError if splitting is off, or cannot help."""
+        """The result merged from the parts of a request that is too large. Raises TooLargeError if splitting is disabled or cannot help."""
         if not self._split:
             raise refused
         await self._learn_limit(request, refused, deadline)
         if request.nbytes > self._limit:
             parts = _split.cut(request, _parts.parts_needed(request, self._limit))
             return _split.merge(request, await self._score_all(request, parts, 0, deadline))
-        # Only the server can measure its other limits. One part goes ahead until the server takes it, and the rest is cut alike.
+        # Only the server can measure its other limits. One part is cut until the server accepts it, then the rest.
         total = rows = _split.count_rows(request)
         first, rest = request, []
         refusals: list[_parts.Refusal] = []
         while True:
             refusals.append(_parts.refusal(rows, refused))
             if rows == 1:
-                ahead = await self._score_parts(first, deadline, refused)  # along its next extent
+                ahead = await self._score_parts(first, deadline, refused)  # cut along the next extent
                 break
             count = math.ceil(total / _parts.rows_that_fit(request, refusals))
             first, *rest = _split.cut(request, count)
@@ -137,7 +137,7 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
         return _split.merge(request, [ahead, *await self._score_all(request, rest, rows, deadline)])
 
     async def _score_all(self, request: Request, parts: Sequence[Request], start: int, deadline: float | None) -> list[LossResult]:
-        """The results of parts of a request, of which the first begins at row `start`."""
+        """The results of parts of a request; the first part begins at row `start`."""
 
         async def score(part: Request, start: int) -> LossResult:
             try:
@@ -153,7 +153,7 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
         return await self._all(jobs)
 
     async def _learn_limit(self, request: Request, refused: TooLargeError, deadline: float | None) -> None:
-        """Takes over the server's limit on the bytes of a request, if that is why it was refused."""
+        """Adopts the server's limit on the bytes of a request, if the server refused the request for that limit."""
         if refused.reason == "REQUEST_TOO_LARGE" and refused.limit_bytes is not None:
             self._limit = min(self._limit, refused.limit_bytes)
         elif request.nbytes <= self._limit and _parts.refused_by_grpc(refused):
@@ -162,7 +162,7 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
     # Many calls.
 
     async def _score_many(self, calls: Sequence[Request | Encoded], deadline: float | None) -> list[LossResult | LossdError]:
-        """The outcomes of the calls in their order. Encoded calls share messages; requests go one by one."""
+        """The outcomes of the calls in order. Encoded calls share messages; each Request is sent by itself."""
         outcomes: list[Any] = [None] * len(calls)
 
         async def share(indices: list[int]) -> None:
@@ -194,7 +194,7 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
         return outcomes
 
     async def _score_message(self, calls: Sequence[Encoded], deadline: float | None) -> list[Any]:
-        """The LossResponse twins or LossdErrors of calls that go as one message; in halves if that is too large."""
+        """The LossResponse twins or LossdErrors of calls that are sent as one message, or in halves if the message is too large."""
         outcomes: list[Any] = [None] * len(calls)
         todo = list(range(len(calls)))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss over a data set in files: read, cut, scored and merged a piece at a time, so that memory does not grow with it."""
+"""The loss over a data set in files. The data is read, cut, scored and merged a piece at a time, so memory does not grow with its size."""
 
 import dataclasses
 from collections import deque
@@ -22,13 +22,13 @@ from lossd._explain import in_whole
 from lossd._files import Rows, Window
 from lossd._losses import LossMethods
 
-# Larger pieces are no faster, and memory is some ten times this.
+# Larger pieces are no faster, and the process needs about ten times this much memory.
 PIECE_BYTES: Final = 1 << 20
 _PIECES_UNDER_WAY: Final = 3
 
 
 class Requests(LossMethods[Request, Request, Request]):
-    """The losses, as the requests that they would send."""
+    """The losses; each method returns the request that a client's method would send."""
 
     def _call(self, request: Request, return_statistics: bool) -> Any:
         return request
@@ -36,7 +36,7 @@ class Requests(LossMethods[Request, Request, Request]):
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A result, of these rows of the data set; `rows` is None for all rows of [start, stop)."""
+    """The result for `rows` of the data set, or for all rows in [start, stop) if `rows` is None."""
 
     start: int
     stop: int
@@ -46,19 +46,19 @@ class Scored:
 
     @property
     def indices(self) -> NDArray[np.intp]:
-        """The rows' numbers in the data set."""
+        """The indices of the rows in the data set."""
         return np.arange(self.start, self.stop) if self.rows is None else self.rows
 
 
 class Hardest:
-    """The rows with the largest losses; NaN is the largest of all, and of equals the first count."""
+    """The rows with the largest losses; NaN is larger than any number, and equal losses rank in the order of their rows."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._found: list[tuple[float, int, str]] = []
 
     def add(self, scored: Scored, reduction: str) -> None:
-        """Considers rows scored with reduction="none". A row of many elements counts their mean, or their sum."""
+        """Adds rows scored with reduction="none". If a row has several elements, their mean counts, or their sum."""
         losses = np.asarray(scored.result.value, np.float64).reshape(scored.indices.size, -1)
         losses = losses.sum(axis=1) if reduction == "sum" else losses.mean(axis=1)
         order = np.argsort(np.where(np.isnan(losses), -np.inf, -losses), kind="stable")[: self._count]
@@ -74,9 +74,9 @@ class Hardest:
 
 
 def score(client: Client, request: Request, by: Rows | None = None) -> Iterator[Scored]:
-    """The results of all pieces of a request, in their order; with `by`, of all slices of each piece.
+    """The results of all pieces of a request, in order; with `by`, of all slices of each piece.
 
-    Raises LossdError, FileError, and ValueError where `by` does not name a slice for every row.
+    Raises LossdError, FileError, and ValueError if `by` does not name a slice for every row.
     """
     pieces = _pieces(request, by)
     with ThreadPoolExecutor(_PIECES_UNDER_WAY, "lossd") as pool:
@@ -120,11 +120,11 @@ def _score_piece(client: Client, request: Request, piece: list[_Slice]) -> list[
 
 
 def _pieces(request: Request, by: Rows | None) -> Iterator[list[_Slice]]:
-    """The pieces, read into memory one after the other."""
+    """The pieces, read into memory one after another."""
     count = _split.rows_of(request)
     if count is None:
         if by is not None:
-            raise ValueError(f"{request.rpc} has no batch here that could have slices")
+            raise ValueError(f"{request.rpc} has no batch dimension here, so it cannot have slices")
         yield [_Slice(0, 1, None, "", _loaded(request))]
         return
     if by is not None and by.shape != (count,):
@@ -147,7 +147,7 @@ def _slices(selection: slice, piece: Request, labels: NDArray[Any]) -> list[_Sli
     order = np.argsort(inverse, kind="stable")
     ends = np.cumsum(np.bincount(inverse, minlength=len(names)))
     groups = [order] if len(names) == 1 else np.split(order, ends[:-1])
-    if len(names) == 1:  # a single row cannot be selected from, and need not be
+    if len(names) == 1:  # no selection is needed, and a request of a single row allows none
         requests: Iterator[Request] = iter([piece])
     else:
         requests = _split.select(piece, groups)
@@ -159,7 +159,7 @@ def _slices(selection: slice, piece: Request, labels: NDArray[Any]) -> list[_Sli
 
 
 def _loaded(request: Request) -> Request:
-    """The request with its windows read."""
+    """The request with its windows read into memory."""
     return dataclasses.replace(request, fields={name: _load(value) for name, value in request.fields.items()})
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demonstration behind `lossd demo`: real predictions, many callers, and a check of every answer.
 
-Every caller scores the data set case by case, its mini-batches in an order of its own, so that each mini-batch is computed many
-times in different company. Two neighbours send large calls until the callers are done: without them a CPU answers small calls as fast as
-they arrive, and there would be nothing to coalesce.
+Every caller scores the data set case by case, with the mini-batches in its own random order, so that each mini-batch is computed many
+times, each time with different other calls. Two neighbours send large calls until the callers are done: without them a CPU answers small
+calls as fast as they arrive, and nothing would be coalesced.
 """
 
 import json
@@ -31,7 +31,7 @@ ROWS_A_CALL: Final = 32
 NEIGHBOURS: Final = 2
 NEIGHBOUR_COPIES: Final = 128
 
-# torch.testing.assert_close's for float32.
+# The tolerances of torch.testing.assert_close for float32.
 RTOL: Final = 1.3e-6
 ATOL: Final = 1e-5
 
@@ -41,7 +41,7 @@ _STOP_SECONDS: Final = 20.0
 
 
 class ServerFailedError(Exception):
-    """The server could not be started; says why."""
+    """The server could not be started; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Case:
 
     @property
     def label(self) -> str:
-        """As one would call it."""
+        """The loss and its arguments."""
         return self.loss + "".join(f" {name}={value}" for name, value in self.arguments.items())
 
 
@@ -74,7 +74,7 @@ CASES: Final = (
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one case."""
+    """The results of one case."""
 
     label: str
     value: float
@@ -89,7 +89,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of the demonstration."""
+    """The results of the demonstration."""
 
     info: loss_service_pb2.GetServerInfoResponse
     torch_version: str | None
@@ -101,13 +101,13 @@ class Report:
 
     @property
     def failures(self) -> list[str]:
-        """Every answer that is off, in words."""
+        """A message for every wrong answer."""
         return [failure for row in self.rows for failure in row.failures]
 
 
 @contextmanager
 def server(device: str) -> Iterator[str]:
-    """The address of a server in a process of its own, on a free port; stopped at the end. Raises ServerFailedError."""
+    """Starts a server in its own process on a free port, yields its address, and stops it at the end. Raises ServerFailedError."""
     command = [sys.executable, "-P", "-m", "lossd.cli", "serve", "--listen=127.0.0.1:0", "--admin-listen=", "--log-level=warning"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSD_")}
     process = subprocess.Popen([*command, f"--device={device}"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -132,13 +132,13 @@ def server(device: str) -> Iterator[str]:
 
 
 def run(address: str, callers: int) -> Report:
-    """Scores all cases on the server at this address from so many threads, and checks every answer. Raises LossdError."""
+    """Scores all cases on the server at `address` from `callers` threads, and checks every answer. Raises LossdError."""
     batches = [_MiniBatch(case, *rows) for case in CASES for rows in _split(*arrays(case))]
     neighbour = _MiniBatch(CASES[0], *(np.concatenate([array] * NEIGHBOUR_COPIES) for array in arrays(CASES[0])))
     with Client(address) as client:
         client.wait_until_ready(_CONNECT_SECONDS)
         info = client.server_info()
-        _score(client, neighbour)  # the first call pays for what is loaded lazily
+        _score(client, neighbour)  # the first call is slow, since it loads modules
         started_at = time.perf_counter()
         answers = _call(client, batches, neighbour, callers)
         seconds = time.perf_counter() - started_at
@@ -192,7 +192,7 @@ def _score(client: Client, batch: _MiniBatch) -> _Answer:
 
 
 def _call(client: Client, batches: Sequence[_MiniBatch], neighbour: _MiniBatch, callers: int) -> _Answers:
-    """Every answer that every caller and neighbour got."""
+    """All answers to the callers and neighbours."""
     answers: dict[_MiniBatch, list[_Answer]] = {batch: [] for batch in (*batches, neighbour)}
     over = threading.Event()
 
@@ -219,7 +219,7 @@ def _call(client: Client, batches: Sequence[_MiniBatch], neighbour: _MiniBatch, 
 
 
 def _shuffled(batches: Sequence[_MiniBatch], seed: int) -> list[_MiniBatch]:
-    """The cases in their order, the mini-batches of each in a random one."""
+    """The cases in order, with the mini-batches of each in random order."""
     shuffled = random.Random(seed).sample(batches, len(batches))
     return sorted(shuffled, key=lambda batch: CASES.index(batch.case))
 
@@ -231,7 +231,7 @@ def _row(case: Case, label: str, batches: Sequence[_MiniBatch], answers: _Answer
     expected = _recorded(case) if torch is None else _torch_value(torch, case, *arrays(case))
     failures = [failure for batch in batches for failure in _check(label, batch, answers[batch], torch)]
     if not _close(value, expected):
-        failures.append(f"{label}: {value!r} over the data set, in place of {expected!r}")
+        failures.append(f"{label}: {value!r} over the data set instead of {expected!r}")
 
     of_row = [answer for batch in batches for answer in answers[batch]]
     sizes = [answer.result.execution.calls_in_batch for answer in of_row]
@@ -254,7 +254,7 @@ def _check(label: str, batch: _MiniBatch, answers: Sequence[_Answer], torch: Any
     if torch is not None:
         expected = _torch_value(torch, batch.case, batch.input, batch.target)
         if not _close(first.value, expected):
-            yield f"{label}: {first.value!r} for a mini-batch, in place of {expected!r}"
+            yield f"{label}: {first.value!r} for a mini-batch instead of {expected!r}"
     for result, _ in answers:
         # Dataclasses compare field by field; only the execution may differ from one answer to the next.
         if replace(result, execution=first.execution) != first:
@@ -276,7 +276,7 @@ def _recorded(case: Case) -> float:
 
 
 def _torch() -> Any:
-    """Torch, or None where it is not installed."""
+    """Torch, or None if it is not installed."""
     try:
         import torch
     except ModuleNotFoundError:

@@ -46,12 +46,12 @@ class SquaredEuclideanDistance:
 
 
 Distance = PairwiseDistance | CosineDistance | SquaredEuclideanDistance
-# What a caller may give for one.
+# What a caller may pass as `distance_function`.
 DistanceFunction = Distance | Callable[[Any, Any], Any]
 
 
 def distance_of(function: DistanceFunction | None) -> Distance:
-    """The distance that an argument stands for: one of ours, torch's module or function of the p-norm, or None for torch's default.
+    """The distance that an argument means: one of lossd's, torch's module or function of the p-norm, or None for torch's default.
 
     Raises TypeError for any other function, which cannot be sent.
     """
@@ -67,7 +67,7 @@ def distance_of(function: DistanceFunction | None) -> Distance:
         if type(function) is torch.nn.PairwiseDistance and not module.keepdim:
             return PairwiseDistance(p=module.norm, eps=module.eps)
         if type(function) is torch.nn.CosineSimilarity or function is torch.nn.functional.cosine_similarity:
-            raise TypeError("distance_function is a cosine similarity, which is no distance: use lossd.CosineDistance()")
+            raise TypeError("distance_function is a cosine similarity, which is not a distance: use lossd.CosineDistance()")
     name = getattr(function, "__qualname__", None) or repr(function)
     known = "torch.nn.PairwiseDistance(p, eps), lossd.PairwiseDistance, lossd.CosineDistance or lossd.SquaredEuclideanDistance"
     raise TypeError(f"distance_function is {name}, which the server does not have, and code cannot be sent: use {known}")

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a call may raise.
+"""The exceptions of a call.
 
     LossdError
     ├─ InvalidArgumentError     fix the arguments; `field_violations` names them
-    ├─ TooLargeError            above a limit of the server; `limit_bytes` where it is one
+    ├─ TooLargeError            above a limit of the server; `limit_bytes` if it is a limit in bytes
     ├─ OverloadedError          the server is full or draining; `retry_after_seconds`
     ├─ DeadlineError            not answered in time
     ├─ ConnectionFailedError    no server was reached, or the connection broke
-    ├─ AuthenticationError      the token or certificate is missing, wrong, or not allowed to do this
+    ├─ AuthenticationError      the token or certificate is missing, wrong, or does not permit the call
     ├─ CallCancelledError       cancelled on this side
-    └─ ServerError              the server failed; its bug
+    └─ ServerError              the server failed, which is a bug of the server
 
-Every one has `code` (as "INVALID_ARGUMENT"), `reason` (as "SHAPE_MISMATCH") and `metadata`.
+Every error has `code` (such as "INVALID_ARGUMENT"), `reason` (such as "SHAPE_MISMATCH") and `metadata`.
 """
 
 import math
@@ -33,7 +33,7 @@ class FieldViolation:
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """An error as the server described it, whichever way it came."""
+    """An error as the server described it, in a status or in a message."""
 
     code: str
     message: str
@@ -72,7 +72,7 @@ class TooLargeError(LossdError):
 
     @property
     def limit_bytes(self) -> int | None:
-        """The limit, where it is one of bytes."""
+        """The limit, or None if it is not a limit in bytes."""
         limit = self.metadata.get("limit_bytes")
         return None if limit is None else int(limit)
 
@@ -82,7 +82,7 @@ class OverloadedError(LossdError):
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """How long the server asks to wait before the call is made again; infinity: it asks not to be."""
+        """How long the server asks to wait before a retry: infinity if it asks for no retry, None if it does not say."""
         return self.details.retry_after_seconds
 
 
@@ -95,7 +95,7 @@ class ConnectionFailedError(LossdError):
 
 
 class AuthenticationError(LossdError):
-    """The server does not know this client, or does not let it do this."""
+    """The server does not know this client, or does not permit the call."""
 
 
 class CallCancelledError(LossdError):
@@ -125,7 +125,7 @@ _BY_CODE: Mapping[str, type[LossdError]] = {
 def error_of(details: ErrorDetails) -> LossdError:
     """The typed error for these details."""
     if details.code == "UNAVAILABLE":
-        # Only a lossd server gives a reason; without one nobody answered.
+        # Only a lossd server gives a reason. Without one, no server answered.
         return OverloadedError(details) if details.reason else ConnectionFailedError(details)
     return _BY_CODE.get(details.code, ServerError)(details)
 
@@ -144,30 +144,33 @@ def error_of_rpc(error: "grpc.RpcError") -> LossdError:
     return error_of(details)
 
 
-# What gRPC says about a connection that failed, and what then is to be done.
+# Parts of gRPC's messages about failed connections, each with the likely cause and what to do.
 _CURES = (
-    ("WRONG_VERSION_NUMBER", "the server speaks no TLS: leave credentials and tls out, or connect to its TLS port"),
+    ("WRONG_VERSION_NUMBER", "the server does not use TLS: omit credentials and tls, or connect to its TLS port"),
     (
         "CERTIFICATE_VERIFY_FAILED",
-        "the server's certificate is signed by no authority that is trusted here: pass its authority's certificate, "
+        "the server's certificate is not signed by an authority that this client trusts: pass the authority's certificate, "
         'credentials=grpc.ssl_channel_credentials(Path("ca.crt").read_bytes())',
     ),
-    ("Tls handshake failed", "the server's certificate may name another host, or the server may ask for a certificate of this client"),
-    ("Socket closed", "the connection was closed: the server died, or it speaks TLS (tls=True, or credentials) and this client does not"),
-    ("Connection refused", "nothing listens at this address: is it the server's, and has the server started?"),
-    ("errors resolving", "there is no such host: is the address host:port right?"),
+    ("Tls handshake failed", "the server's certificate may be for another host, or the server may require a client certificate"),
+    (
+        "Socket closed",
+        "the connection was closed: the server stopped, or it uses TLS and this client does not: pass tls=True or credentials",
+    ),
+    ("Connection refused", "nothing listens at this address: check it, and check that the server has started"),
+    ("errors resolving", "there is no such host: check the address, host:port"),
 )
 
 
 def _connection_details(code: str, message: str) -> ErrorDetails:
-    """Of an error without details of the server's. A failed handshake fails again: it asks for no retry."""
+    """The details of an error that the server did not describe. A failed handshake would fail again."""
     cure = next((cure for symptom, cure in _CURES if symptom in message), None) if code == "UNAVAILABLE" else None
     lasting = code == "UNAVAILABLE" and "Tls handshake failed" in message
     return ErrorDetails(code, f"{message}; {cure}" if cure else message, retry_after_seconds=math.inf if lasting else None)
 
 
 def _pushback(trailers: Any) -> float | None:
-    """What the trailer `grpc-retry-pushback-ms` asks for, in seconds: infinity if it is no number of milliseconds, as gRPC defines it."""
+    """The seconds that the trailer `grpc-retry-pushback-ms` asks for. Anything but a number of milliseconds means no retry."""
     for key, value in trailers:
         if key == "grpc-retry-pushback-ms":
             return int(value) * 1e-3 if value.isdecimal() else math.inf

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss over a data set, from mini-batches: exact, whatever their order, and by named series.
+"""The exact loss over a data set, from mini-batches in any order, overall and by named series.
 
-Statistics are kept on this side, and small updates travel many to a message while the next ones are prepared. So nothing is
-lost with a connection: what a dead server did not answer is sent again by the next `compute`.
+The client keeps the statistics, and sends many small updates in one message while it prepares the next ones. So nothing is lost
+if a connection breaks: the next `compute` sends the updates again that a failed server did not answer.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ from lossd.statistics import Totals
 if TYPE_CHECKING:
     from lossd._core import Core
 
-# Updates leave when they have so many bytes, or are so many.
+# Updates are sent when they reach this many bytes, or this number.
 _SEND_BYTES: Final = 1 << 20
 _SEND_CALLS: Final = 1024
 _MESSAGES_UNDER_WAY: Final = 2
@@ -31,7 +31,7 @@ _MAY_SUCCEED_LATER: Final = (ConnectionFailedError, DeadlineError, OverloadedErr
 
 @dataclass(frozen=True, slots=True)
 class SeriesResult:
-    """The loss over everything that a series was updated with. As LossResult, and `call_count` updates."""
+    """The loss over all updates of a series. The fields are those of LossResult, and `call_count` is the number of updates."""
 
     value: float
     sum: float
@@ -46,12 +46,12 @@ class SeriesResult:
 class SeriesState:
     """The exact statistics of one series. Can be pickled, so that evaluations of several processes can be merged."""
 
-    loss: str  # the RPC, as "MseLoss"; empty where only results were added
+    loss: str  # the RPC, such as "MseLoss"; empty if only results were added
     reduction: str
     totals: Totals
 
     def expect(self, loss: str, reduction: str, series: str) -> None:
-        """Raises ValueError where the state holds another loss or reduction than that of this series."""
+        """Raises ValueError if the loss or the reduction of the state differs from that of this series."""
         if reduction != self.reduction or (loss and self.loss and loss != self.loss):
             held, given = f"{self.loss or 'results'} ({self.reduction})", f"{loss or 'results'} ({reduction})"
             raise ValueError(f"series {series!r}: {given} cannot be merged with {held}")
@@ -78,7 +78,7 @@ class _Updates(LossMethods[FloatT, ArrayT, ResultT]):
     _evaluation: "_Evaluation[Any, Any, Any]"
 
     def update(self, loss: str, /, *args: Any, **kwargs: Any) -> FloatT:
-        """The method named `loss` with these arguments, as update("cross_entropy", logits, labels)."""
+        """Calls the method named `loss` with these arguments, for example update("cross_entropy", logits, labels)."""
         method = None if loss.startswith("_") else getattr(LossMethods, loss, None)
         if method is None:
             raise ValueError(f"there is no loss {loss!r}")
@@ -97,14 +97,14 @@ class Series(_Updates[None, None, None]):
 
 
 class AsyncSeries(_Updates[Awaitable[None], Awaitable[None], Awaitable[None]]):
-    """The losses, as updates of one series of an AsyncEvaluation; every one is awaited."""
+    """The losses, as updates of one series of an AsyncEvaluation; every method is awaited."""
 
     def __init__(self, evaluation: "AsyncEvaluation", name: str) -> None:
         self._evaluation, self._name = evaluation, name
 
 
 class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, ResultT]):
-    """What both kinds share. Coroutines over the primitives of Core."""
+    """What both evaluations share: coroutines over the primitives of Core."""
 
     def __init__(self, core: "Core[Any, Any, Any]") -> None:
         self._core = core
@@ -112,15 +112,15 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything, updates that were not answered included."""
+        """Discards everything, including updates that were not answered."""
         self._series: dict[str, SeriesState] = {}
         self._waiting: list[tuple[str, Encoded]] = []
         self._waiting_bytes = 0
         self._under_way: deque[tuple[list[tuple[str, Encoded]], Any]] = deque()
 
     def add(self, result: LossResult, *, reduction: str = "mean", series: str = "") -> None:
-        """Updates a series with the result of a call that was made with return_statistics=True. That it is of the same loss
-        is the caller's care; `reduction` is the series'."""
+        """Updates a series with the result of a call that was made with return_statistics=True. The caller must ensure that the
+        result is of the series' loss. `reduction` is that of the series."""
         self._state(series, "", reduction).totals.add(result)
 
     def __iter__(self) -> Iterator[str]:
@@ -168,7 +168,7 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
         self._under_way.append((calls, core._start(job)))
 
     async def _settle(self) -> None:
-        """Takes in the answers to the oldest message. Raises the first error among them."""
+        """Processes the answers to the oldest message. Raises the first error among them."""
         calls, started = self._under_way[0]
         outcomes = await self._core._finish(started)
         if not self._under_way or self._under_way[0][1] is not started:
@@ -189,7 +189,7 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
             raise error
 
     async def _flush(self) -> None:
-        """Until everything is answered."""
+        """Waits until every update is answered."""
         while self._waiting or self._under_way:
             if not self._under_way:
                 self._send()
@@ -208,7 +208,7 @@ class _Evaluation(_Updates[FloatT, ArrayT, ResultT], Generic[FloatT, ArrayT, Res
             total.expect(state.loss, state.reduction, name)
             total.totals.merge(state.totals)
         if total is None:
-            raise ValueError("the evaluation holds nothing")
+            raise ValueError("the evaluation has no updates")
         return total.result()
 
     async def _merge(self, other: "Self | Mapping[str, SeriesState]") -> None:
@@ -233,23 +233,23 @@ def _check_name(series: object) -> None:
 
 
 class Evaluation(_Evaluation[None, None, None]):
-    """The loss over a data set, updated mini-batch by mini-batch. Made by Client.evaluation.
+    """The loss over a data set, updated by mini-batches. Client.evaluation() makes one.
 
         evaluation = client.evaluation()
         for logits, labels, region in batches:
             evaluation[region].cross_entropy(logits, labels)
         evaluation.compute()["north"].value, evaluation.total().value
 
-    Methods are named as the losses and return nothing; on the evaluation itself they update the series "". The result does not
-    depend on the order of updates and merges by a single bit, and equals the loss over all rows at once. All updates of a
-    series have the same loss and reduction.
+    Methods have the names of the losses and return nothing; on the evaluation itself they update the series "". The result is
+    the loss over all rows at once, and the order of updates and merges does not change a bit of it. All updates of a series must
+    have the same loss and reduction.
 
-    Updates up to 1 MiB are copied and sent many at a time, so their errors come from a later update, or from `compute`; the
-    update at fault counts for nothing. What failed because the server was away is kept, and sent again by what comes next.
+    Updates up to 1 MiB are copied and sent many at a time, so a later update or `compute` raises their errors; an invalid update
+    does not count. Updates that failed because no server was reached are kept and sent again.
 
-    `for name in evaluation`, `name in evaluation` and `len(evaluation)` are about the names of the series that were updated.
+    `for name in evaluation`, `name in evaluation` and `len(evaluation)` use the names of the series that were updated.
 
-    Use from one thread at a time; merge the evaluations of several.
+    Use an evaluation from one thread at a time. If several threads evaluate, give each its own evaluation and merge them.
     """
 
     def __getitem__(self, series: str) -> Series:
@@ -261,11 +261,11 @@ class Evaluation(_Evaluation[None, None, None]):
         return self._drive(self._compute())  # type: ignore[no-any-return]
 
     def total(self) -> SeriesResult:
-        """The result over all series, which must have one loss and one reduction."""
+        """The result over all series, which must have the same loss and reduction."""
         return self._drive(self._total())  # type: ignore[no-any-return]
 
     def merge(self, other: "Evaluation | Mapping[str, SeriesState]") -> None:
-        """Adds all that another evaluation holds, or its `state()`."""
+        """Adds everything that another evaluation, or its `state()`, holds."""
         self._drive(self._merge(other))
 
     def state(self) -> dict[str, SeriesState]:
@@ -279,7 +279,7 @@ class Evaluation(_Evaluation[None, None, None]):
 
 
 class AsyncEvaluation(_Evaluation[Awaitable[None], Awaitable[None], Awaitable[None]]):
-    """Evaluation for asyncio: the same, and everything but `reset` and `add` is awaited. Made by AsyncClient.evaluation."""
+    """Evaluation for asyncio: every method except `reset` and `add` is awaited. AsyncClient.evaluation() makes one."""
 
     def __getitem__(self, series: str) -> AsyncSeries:
         _check_name(series)
@@ -290,11 +290,11 @@ class AsyncEvaluation(_Evaluation[Awaitable[None], Awaitable[None], Awaitable[No
         return await self._compute()
 
     async def total(self) -> SeriesResult:
-        """The result over all series, which must have one loss and one reduction."""
+        """The result over all series, which must have the same loss and reduction."""
         return await self._total()
 
     async def merge(self, other: "AsyncEvaluation | Mapping[str, SeriesState]") -> None:
-        """Adds all that another evaluation holds, or its `state()`."""
+        """Adds everything that another evaluation, or its `state()`, holds."""
         await self._merge(other)
 
     async def state(self) -> dict[str, SeriesState]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes that cannot go together, found before anything is sent, and the server's errors in the words of the caller's arguments.
+"""Finds mismatched shapes before anything is sent, and words the server's errors in terms of the caller's arguments.
 
-The server is the judge: what is checked here are those of its rules that a caller breaks most, and in its words.
+The server decides. Only the rules that callers break most often are also checked here, with the server's messages.
 """
 
 import re
@@ -14,7 +14,7 @@ from lossd._calls import Encoded
 from lossd._codec import Request
 from lossd._errors import ErrorDetails, FieldViolation, InvalidArgumentError
 
-# The fields of request messages that are not named as the argument that they hold, by RPC.
+# By RPC, the fields of request messages whose names differ from the arguments that they hold.
 _CLASSES: Final = {"class_indices": "target", "class_probabilities": "target"}
 ARGUMENTS: Final[Mapping[str, Mapping[str, str]]] = {
     "CrossEntropyLoss": _CLASSES,
@@ -27,7 +27,7 @@ ARGUMENTS: Final[Mapping[str, Mapping[str, str]]] = {
     "AdaptiveLogSoftmaxWithLoss": {"projection": "0", "output": "1"},
 }
 
-# The tensors that have the shape of the first.
+# Tensors that must all have the shape of the first.
 _PAIR: Final = ("input", "target")
 _TRIPLET: Final = ("anchor", "positive", "negative")
 _SAME_SHAPE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -46,7 +46,7 @@ _SAME_SHAPE: Final[Mapping[str, tuple[str, ...]]] = {
     "TripletMarginLoss": _TRIPLET,
     "TripletMarginWithDistanceLoss": _TRIPLET,
 }
-# The tensor that has the shape of `input` without its classes.
+# The tensor that must have the shape of `input` without the classes.
 _INDICES: Final = {"NllLoss": "target", "CrossEntropyLoss": "class_indices"}
 _BAD: Final = re.compile(r"(\d+) of (\d+) (elements|labels)(?: of rows \d+ to \d+)? are not(?:, the first at index \[(.*?)\])?")
 _CLUSTER: Final = re.compile(r"(tail\[\d+\])\.(projection|output)\b")
@@ -55,14 +55,14 @@ _MISFIT: Final = re.compile(r"has shape \[(.*?)\]; input of shape \[(.*?)\] make
 
 
 def check_shapes(request: Request) -> None:
-    """Raises the InvalidArgumentError that the server would, for shapes that do not go together."""
+    """Raises the InvalidArgumentError that the server would raise, if shapes do not match."""
     fields = request.fields
     first, *others = _SAME_SHAPE.get(request.rpc, ("",))
     for name in others:
         if name not in fields:
             continue
         shape, found = fields[first].array.shape, fields[name].array.shape
-        if found != shape and {found, shape} != {(), (1,)}:  # some losses take () and (1) for each other: the server decides
+        if found != shape and {found, shape} != {(), (1,)}:  # some losses treat () and (1) as equal: the server decides
             raise _misfit(name, f"has shape {list(found)}; it must be {first}'s, {list(shape)}")
     indices = _INDICES.get(request.rpc)
     if indices in fields:
@@ -73,7 +73,7 @@ def check_shapes(request: Request) -> None:
 
 
 def explained(error: InvalidArgumentError, call: Request | Encoded) -> InvalidArgumentError:
-    """The same error with the names of arguments in place of those of fields, and with what is probably meant."""
+    """The same error with the names of arguments instead of fields, and with a hint if a common mistake is the likely cause."""
     rpc, hint = call.rpc, _hint(error, call)
     violations = [FieldViolation(in_arguments(rpc, v.field), in_arguments(rpc, v.description) + hint) for v in error.field_violations]
     message = in_arguments(rpc, error.message) + hint
@@ -81,7 +81,7 @@ def explained(error: InvalidArgumentError, call: Request | Encoded) -> InvalidAr
 
 
 def in_arguments(rpc: str, text: str) -> str:
-    """A text of the server with the names of arguments in place of those of fields."""
+    """A message of the server with the names of arguments instead of fields."""
     names = ARGUMENTS.get(rpc)
     if names is None:
         return text
@@ -132,7 +132,7 @@ def _hint(error: InvalidArgumentError, call: Request | Encoded) -> str:
 
 
 def _member(call: Request | Encoded, field: str) -> str:
-    """The member of Tensor.values that a field of a call has."""
+    """The member of Tensor.values that is set in a field of a call."""
     if isinstance(call, Request):
         return str(call.fields[field].member)
     message: Any = twins.twin(f"{call.rpc}Request").FromString(call.message)

@@ -2,7 +2,7 @@
 """Arrays in files, read a piece at a time: .npy, members of .npz, and columns of Parquet files.
 
 A file is named PATH, PATH:MEMBER or PATH:COLUMN,COLUMN,... Columns side by side make a matrix, and so does a column of lists
-of one length. Reading is cheap from the front to the back; nothing is held but the piece that was read last.
+of one length. Reading from front to back is cheap; only the piece that was read last stays in memory.
 """
 
 import math
@@ -21,7 +21,7 @@ _PARQUET_ROWS: Final = 1 << 16
 
 
 class FileError(Exception):
-    """A file cannot be read as an array; says why."""
+    """A file cannot be read as an array; the message says why."""
 
 
 class Rows(Protocol):
@@ -50,7 +50,7 @@ def open_rows(name: str, files: ExitStack) -> Rows:
 
 
 class Window:
-    """Rows [start, stop) of a file, in place of an array of Values: it is read when it is encoded, and cut without reading."""
+    """Rows [start, stop) of a file, instead of an array of Values. A window is read when it is encoded, and cut without reading."""
 
     def __init__(self, rows: Rows, dtype: np.dtype[Any], start: int, stop: int) -> None:
         self._rows, self.dtype, self._start, self._stop = rows, dtype, start, stop
@@ -76,7 +76,7 @@ class Window:
 
 
 def values_of(rows: Rows, name: str, *, whole: bool = False) -> Values:
-    """The argument `name`, to be read a piece at a time. `whole` reads it at once, as do arrays of one row or none. Raises TypeError."""
+    """The argument `name`, to be read a piece at a time. If `whole`, or with at most one row, it is read at once. Raises TypeError."""
     member, dtype = on_the_wire(rows.dtype, name)
     if whole or len(rows.shape) == 0 or rows.shape[0] <= 1:
         return Values(member, load(rows).astype(dtype, copy=False))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every call of both clients rests on: what a client is made with, its deadlines, and the one loop that retries."""
+"""The base of both clients: the constructor's arguments, deadlines, and the retry loop."""
 
 import math
 import os
@@ -23,7 +23,7 @@ from lossd._channel import (
 from lossd._codec import UNSET, Unset
 from lossd._errors import ConnectionFailedError, DeadlineError, ErrorDetails, LossdError, OverloadedError, closed_error
 
-# Between two attempts of a call: twice as long each time, of which a random half is left out, and as long as a server asks on top.
+# Pauses between attempts of a call double each time. A random part of up to half is left out, and the server's RetryInfo is added.
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
@@ -50,7 +50,7 @@ class Foundation:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        self._closed = True  # unless all arguments are right
+        self._closed = True  # until all arguments were checked
         self._arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if connections < 1:
             raise ValueError(f"connections is {connections}; it must be at least 1")
@@ -70,17 +70,17 @@ class Foundation:
         self._closed = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy connects by itself. Channel credentials and most interceptors cannot be pickled; `tls=True` can."""
+        """A copy opens its own connections. Channel credentials and most interceptors cannot be pickled; `tls=True` can."""
         return _connect, (type(self), self._arguments)
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
             warnings.warn(f"unclosed {type(self).__name__}; use it in a with statement, or close it", ResourceWarning, stacklevel=2)
 
-    # Implementation details follow: what the kinds of clients differ in, and then what they share.
+    # Implementation details follow: first what differs between the clients, then what they share.
 
     def _set_up(self) -> None:
-        """The end of the constructor."""
+        """Completes the constructor."""
         raise NotImplementedError
 
     async def _sleep(self, seconds: float) -> None:
@@ -90,9 +90,9 @@ class Foundation:
     async def _retried(
         self, attempt: Callable[[float | None], Coroutine[Any, Any, T]], deadline: float | None, retry: bool | None = None
     ) -> T:
-        """The result of an attempt, which is made until it does not fail with ConnectionFailedError or OverloadedError.
+        """Calls `attempt` until it does not fail with ConnectionFailedError or OverloadedError, and returns its result.
 
-        All RPCs are idempotent. An error is raised at once if the next attempt would come after the deadline. An attempt gets the
+        All RPCs are idempotent. Raises the error at once if the next attempt would come after the deadline. `attempt` takes the
         seconds that are left. `retry` overrides the client's setting.
         """
         pause = _FIRST_PAUSE_SECONDS
@@ -112,7 +112,7 @@ class Foundation:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _deadline(self, timeout: float | Unset | None) -> float | None:
-        """On time.monotonic's clock. `timeout` is in seconds; None waits for ever, and UNSET is the client's."""
+        """The deadline, in time.monotonic's seconds. `timeout` is in seconds; None means no limit, and UNSET the client's timeout."""
         timeout = self._timeout if timeout is UNSET else timeout
         return None if timeout is None else time.monotonic() + timeout
 
@@ -125,7 +125,7 @@ class Foundation:
 
 
 def remaining(deadline: float | None) -> float | None:
-    """Seconds until the deadline, on time.monotonic's clock. Raises DeadlineError where it has passed."""
+    """Seconds until the deadline, which is in time.monotonic's seconds. Raises DeadlineError if it has passed."""
     if deadline is None:
         return None
     left = deadline - time.monotonic()

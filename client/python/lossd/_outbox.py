@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls of one ScoreStream: what leaves next, and whom an answer is for. Pure: no thread, task, channel or clock.
+"""The calls of one ScoreStream: what the next message holds, and which waiter an answer is for. Pure: no thread, task, channel or clock.
 
-There is no timer and no batch size to wait for. Whoever writes to the stream takes what is there each time that the write before
-is done, as long as fewer than MESSAGES_UNDER_WAY messages have met with no answer at all. So a lone call leaves at once, and calls
-made while the stream is busy leave together.
+There is no timer and no batch size to wait for. Each time a write completes, the stream's writer takes the calls that wait, unless
+MESSAGES_UNDER_WAY messages have had no answer at all. So a lone call is sent at once, and calls made while the stream is busy are sent
+together.
 """
 
 from itertools import islice
@@ -13,24 +13,24 @@ from lossd._calls import Encoded, stream_message, stream_outcomes
 
 T = TypeVar("T")
 
-# Enough that the server computes some while others are prepared, and few enough that calls find company.
+# Enough that the server computes some calls while others are prepared, and few enough that calls share messages.
 MESSAGES_UNDER_WAY: Final = 4
-# A message holds so many bytes at most, and of what waits a share of MESSAGES_UNDER_WAY, or so many calls if they are more.
+# A message holds at most MESSAGE_BYTES, and at most 1/MESSAGES_UNDER_WAY of the waiting calls or MESSAGE_CALLS, whichever is more.
 MESSAGE_BYTES: Final = 1 << 20
 MESSAGE_CALLS: Final = 32
-# No message has more calls, or cancels more, however small they are: a server refuses those of more than 16,384.
+# Maximum calls, and maximum cancellations, in a message, however small they are: a server refuses more than 16,384.
 MOST_CALLS: Final = 1 << 13
-# Parts of a request, and messages of a batch, that are under way at a time.
+# Parts of a request, or messages of a batch, that are in flight at a time.
 CONCURRENT_MESSAGES: Final = MESSAGES_UNDER_WAY
-# Larger calls do not gain from company, and would make the others wait: they go by themselves.
+# Larger calls gain nothing from sharing a message, and would delay the others: each is sent as a unary RPC.
 LARGEST_CALL_BYTES: Final = 256 << 10
 
 
 class Alone(Exception):  # noqa: N818 - an instruction, not a failure
-    """The stream broke before it answered the call: make it as a call of its own.
+    """The stream broke before it answered the call: make the call as a unary RPC.
 
-    So a call whose stream broke is retried and failed by the same rules as any other, and an error that the stream met because
-    of one call, or that all of them would meet, comes to each of them as its own.
+    So the same rules for retries and errors hold for a call whose stream broke as for any other call. If one call made the stream
+    fail, only that call fails again; if all calls fail, each of them gets its own error.
     """
 
 
@@ -41,7 +41,7 @@ class _Call(NamedTuple, Generic[T]):
 
 
 class _Message:
-    """A message that left; `silent` until one of its calls is answered, or cancelled."""
+    """A message that was sent; `silent` until one of its calls is answered or cancelled."""
 
     __slots__ = ("silent",)
 
@@ -50,9 +50,9 @@ class _Message:
 
 
 class Outbox(Generic[T]):
-    """Calls that wait to leave, and calls that left and wait for their answer. `waiter` is whatever waits for it.
+    """Calls that wait to be sent, and sent calls that wait for their answers. `waiter` is the object that waits for an answer.
 
-    True where there is something to `take` now.
+    True if there is something to `take` now.
     """
 
     def __init__(self) -> None:
@@ -72,12 +72,12 @@ class Outbox(Generic[T]):
         return self._ids
 
     def cancel(self, id_: int) -> None:
-        """Nobody waits for the call any more. Nothing happens where it was answered."""
+        """Drops a call for which nobody waits any more. Does nothing if the call was answered."""
         if self._waiting.pop(id_, None) is None and self._settle(id_) is not None:
             self._cancelled.append(id_)
 
     def take(self, now: float) -> bytes:
-        """The next message: calls in their order and cancellations, each up to the limits."""
+        """The next message: calls in order of arrival, and cancellations, each up to the limits."""
         calls: list[tuple[int, Encoded, float | None]] = []
         nbytes = 0
         share = min(MOST_CALLS, max(MESSAGE_CALLS, len(self._waiting) // MESSAGES_UNDER_WAY))
@@ -106,13 +106,13 @@ class Outbox(Generic[T]):
         return answers
 
     def clear(self) -> list[T]:
-        """Takes out every call, answered by nobody: the stream is gone."""
+        """Removes every call, because the stream has ended. Returns the waiters."""
         waiters = [call.waiter for call in self._calls()]
         self._waiting, self._unanswered, self._cancelled, self._silent = {}, {}, [], 0
         return waiters
 
     def deadlines(self) -> list[tuple[float, T]]:
-        """Of every call that has one, with its waiter."""
+        """The deadline and the waiter of every call that has a deadline."""
         return [(call.deadline, call.waiter) for call in self._calls() if call.deadline is not None]
 
     # Implementation details follow.
@@ -121,7 +121,7 @@ class Outbox(Generic[T]):
         return [*self._waiting.values(), *[call for call, _ in self._unanswered.values()]]
 
     def _settle(self, id_: int) -> T | None:
-        """The waiter of a call that left, which it does no more; None where it was answered or cancelled."""
+        """Removes a call that was sent, and returns its waiter; None if the call was already answered or cancelled."""
         call, message = self._unanswered.pop(id_, (None, None))
         if call is None or message is None:
             return None

@@ -13,7 +13,7 @@ from lossd._errors import TooLargeError
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A server refused a request of so many rows: by its measure it takes `actual`, and `limit` is allowed; NaN if it did not say."""
+    """A server refused a request of `rows` rows: it needs `actual`, and `limit` is allowed; NaN if the server did not say."""
 
     rows: int
     limit: float
@@ -22,7 +22,7 @@ class Refusal:
 
 
 def refusal(rows: int, error: TooLargeError) -> Refusal:
-    """What the error says about a request of so many rows. Raises the error if cutting the request cannot help."""
+    """What the error says about a request of `rows` rows. Raises the error if cutting the request cannot help."""
     for name, limit in error.metadata.items():
         if name.startswith("limit_"):
             return Refusal(rows, float(limit), float(error.metadata.get(f"actual_{name.removeprefix('limit_')}", "nan")), error)
@@ -32,15 +32,15 @@ def refusal(rows: int, error: TooLargeError) -> Refusal:
 
 
 def refused_by_grpc(error: TooLargeError) -> bool:
-    """Whether gRPC itself refused the request or the answer for its size, which it does not tell."""
+    """Whether gRPC itself refused the request or the answer for its size. gRPC does not say which."""
     return "larger than max" in error.message
 
 
 def rows_that_fit(request: Request, refusals: Sequence[Refusal]) -> int:
-    """How many rows a part of the request may have, one at least, from refusals of ever fewer of its rows.
+    """How many rows a part of the request may have, at least one, from refusals of fewer and fewer of its rows.
 
-    What a request takes grows by the same amount with every row, on top of what goes with every part: one refusal bounds the
-    rows, and two tell both amounts. Raises TooLargeError if what goes with every part is above the limit by itself.
+    A request needs a fixed amount for the fields that go with every part, and the same amount for each row. One refusal bounds the
+    rows, and two give both amounts. Raises TooLargeError if the fixed amount alone is above the limit.
     """
     last = refusals[-1]
     rows = last.rows * last.limit / last.actual if last.actual else math.nan
@@ -55,7 +55,7 @@ def rows_that_fit(request: Request, refusals: Sequence[Refusal]) -> int:
 
 
 def parts_needed(request: Request, limit: int) -> int:
-    """Into how many parts a request above `limit` bytes must be cut. Raises TooLargeError if that is in vain.
+    """Into how many parts a request above `limit` bytes must be cut. Raises TooLargeError if cutting cannot help.
 
     Parts may still be too large, if rows are of unequal length or one row is too large by itself: cut them again.
     """

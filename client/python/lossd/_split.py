@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cutting a request that is too large along its batch dimension, and merging the answers of the parts exactly.
 
-RULES says for every RPC which fields are cut and how; the rest is the same for all losses. Everything that no rule names
-(per-class weights, output layers, hyper-parameters) goes with every part. Cutting copies nothing.
+RULES says for every RPC which fields are cut and how; the rest is the same for all losses. Fields that no rule names (per-class
+weights, output layers, hyper-parameters) go with every part. Cutting copies nothing.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ from lossd.statistics import Totals
 
 
 class Cut(Enum):
-    """How a field is cut where the batch is cut along its extent number `axis`."""
+    """How a field is cut if the batch is cut along extent `axis`."""
 
     ROWS = "rows"  # along the same extent
     ROWS_AFTER_TIME = "rows after time"  # along the extent after it: (T, N, C)
     LEFT_BROADCAST = "left broadcast"  # along the same extent, unless that is missing or 1
     RIGHT_BROADCAST = "right broadcast"  # the same, extents aligned on the right
-    ITEMS = "items"  # a list with one item a row
-    CONCATENATED = "concatenated"  # rows of `lengths`, one after the other
+    ITEMS = "items"  # a list with one item per row
+    CONCATENATED = "concatenated"  # rows of `lengths`, concatenated
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Rule:
 
     lead: str
     fields: Mapping[str, Cut] = field(default_factory=dict)
-    row_rank: int = 0  # trailing extents of `lead` that make one row at least
-    one_axis: bool = False  # the batch has one extent, and what follows it belongs to the row
-    lengths: str = ""  # the list that says where CONCATENATED is cut
+    row_rank: int = 0  # minimum number of trailing extents of `lead` in a row
+    one_axis: bool = False  # the batch has one extent, and all later extents belong to the row
+    lengths: str = ""  # the list of lengths by which CONCATENATED is cut
 
 
 def _elementwise(*names: str, **others: Cut) -> Rule:
@@ -92,9 +92,9 @@ RULES: Final[Mapping[str, Rule]] = {
 
 
 def cut(request: Request, parts: int) -> list[Request]:
-    """The request in that many parts of about equal size, as views; fewer where it has fewer rows.
+    """The request in that many parts of about equal size, as views; fewer if it has fewer rows.
 
-    Raises TooLargeError where it cannot be cut, and InvalidArgumentError where its tensors do not go together.
+    Raises TooLargeError if it cannot be cut, and InvalidArgumentError if the shapes of its tensors do not match.
     """
     _, rows = _batch(request)
     edges = sorted({rows * i // parts for i in range(parts + 1)})
@@ -102,7 +102,7 @@ def cut(request: Request, parts: int) -> list[Request]:
 
 
 def select(request: Request, selections: Iterable[slice | NDArray[np.intp]]) -> Iterator[Request]:
-    """The request with only these rows of its batch, once for each selection: slices select views, indices copies.
+    """One request for each selection, with only these rows of the batch: slices select views, indices copies.
 
     Raises as `cut` does.
     """
@@ -113,7 +113,7 @@ def select(request: Request, selections: Iterable[slice | NDArray[np.intp]]) -> 
 
 
 def count_rows(request: Request) -> int:
-    """How many rows the batch has along which the request is cut. Raises TooLargeError if it cannot be cut."""
+    """The number of rows of the batch along the extent that is cut. Raises TooLargeError if it cannot be cut."""
     return _batch(request)[1]
 
 
@@ -139,7 +139,7 @@ def rows_in(request: Request, part: Request) -> int:
 
 
 def offset(request: Request, name: str, start: int) -> tuple[int, int] | None:
-    """The extent along which a tensor is cut and the index in it at which row `start` begins; None if it goes with every part."""
+    """The extent along which a tensor is cut and the index in it at which row `start` begins; None if the tensor goes with every part."""
     axis, _ = _batch(request)
     if not _is_cut(request, name, axis):
         return None
@@ -151,12 +151,12 @@ def offset(request: Request, name: str, start: int) -> tuple[int, int] | None:
 
 
 def merge(request: Request, results: Sequence[LossResult]) -> LossResult:
-    """The result of the request, from those of its parts in their order."""
+    """The result of the request, from the results of its parts in order."""
     totals = Totals()
     for result in results:
         totals.add(result)
     denominator = totals.mean_denominator
-    if request.reduction == "batchmean":  # the parts' sum is the first extent only where that is what was cut
+    if request.reduction == "batchmean":  # the parts' sum is the first extent only if the first extent was cut
         denominator = float(request.fields[RULES[request.rpc].lead].array.shape[0])
     if request.reduction == "none":
         # A target of a higher rank broadcasts with the lead: the extents of both are aligned on the right.
@@ -185,14 +185,14 @@ def merge(request: Request, results: Sequence[LossResult]) -> LossResult:
 
 
 def too_large(request: Request, limit: int) -> TooLargeError:
-    """The error for a request above a limit of this side."""
+    """The error for a request above the client's limit."""
     metadata = {"limit_bytes": str(limit), "actual_bytes": str(request.nbytes)}
     message = f"the {request.rpc} request has {request.nbytes} bytes; {limit} are allowed: split the batch"
     return TooLargeError(ErrorDetails("RESOURCE_EXHAUSTED", message, "REQUEST_TOO_LARGE", metadata=metadata))
 
 
 def uncuttable(request: Request, why: str) -> TooLargeError:
-    """The error for a request that is too large, and stays so however it is cut."""
+    """The error for a request that is too large and cannot be cut."""
     message = f"the {request.rpc} request is too large, and it cannot be split: {why}"
     return TooLargeError(ErrorDetails("RESOURCE_EXHAUSTED", message, "REQUEST_TOO_LARGE"))
 
@@ -201,7 +201,7 @@ def uncuttable(request: Request, why: str) -> TooLargeError:
 
 
 def _batch(request: Request) -> tuple[int, int]:
-    """The extent along which to cut, and how many rows it has. Raises TooLargeError where there is none."""
+    """The extent along which to cut, and how many rows it has. Raises TooLargeError if there is none."""
     rule = RULES[request.rpc]
     shape = request.fields[rule.lead].array.shape
     first = int(rule.fields[rule.lead] is Cut.ROWS_AFTER_TIME)
@@ -214,7 +214,7 @@ def _batch(request: Request) -> tuple[int, int]:
 
 
 def _axis_of(request: Request, name: str, axis: int) -> int | None:
-    """The extent along which a tensor is cut, None where it goes with every part."""
+    """The extent along which a tensor is cut, or None if it goes with every part."""
     rule = RULES[request.rpc]
     how = rule.fields.get(name)
     shape = request.fields[name].array.shape

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ScoreStream that the tasks of an AsyncClient share. What is sent when is the Outbox's affair."""
+"""The ScoreStream that the tasks of an AsyncClient share. The Outbox decides what is sent when."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ from lossd._outbox import Alone, Outbox
 
 
 class TaskStream:
-    """Opened by the first call, and by the next one after it broke. `open_rpc` begins the RPC. Use on one event loop."""
+    """The first call opens the stream; if it breaks, the next call reopens it. `open_rpc` starts the RPC. Use on one event loop."""
 
     def __init__(self, open_rpc: Callable[[], Any]) -> None:
         self._open_rpc = open_rpc
@@ -23,7 +23,7 @@ class TaskStream:
         self._filled = asyncio.Event()
         self._session: asyncio.Task[None] | None = None
         self._closed = False
-        self._timer: asyncio.TimerHandle | None = None  # one for all calls: no deadline of theirs comes before it
+        self._timer: asyncio.TimerHandle | None = None  # one timer for all calls; none of them has an earlier deadline
         self._expires_at = math.inf
 
     async def score(self, call: Encoded, deadline: float | None) -> Any:
@@ -41,12 +41,12 @@ class TaskStream:
         try:
             return await future
         finally:
-            self._outbox.cancel(id_)  # nothing, where it was answered
+            self._outbox.cancel(id_)  # does nothing if the call was answered
             if self._outbox:
                 self._filled.set()
 
     async def close(self) -> None:
-        """Ends the stream; calls on it raise CallCancelledError."""
+        """Ends the stream; calls in flight raise CallCancelledError."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -76,7 +76,7 @@ class TaskStream:
             self._expire_at(later)
 
     async def _run(self) -> None:
-        """One RPC, from its opening to its end."""
+        """One RPC, from start to end."""
         try:
             rpc = self._open_rpc()
             writer = asyncio.create_task(self._write(rpc), name="lossd-stream-writer")
@@ -90,7 +90,7 @@ class TaskStream:
                 writer.cancel()
                 rpc.cancel()
         except grpc.RpcError:
-            pass  # whatever it is, each call meets it on its own
+            pass  # each call is made again as a unary RPC, which raises its own error
         finally:
             self._session = None
             for future in self._outbox.clear():
@@ -104,7 +104,7 @@ class TaskStream:
                 while self._outbox:
                     await rpc.write(self._outbox.take(time.monotonic()))
         except (grpc.RpcError, asyncio.InvalidStateError):
-            pass  # the RPC has ended, which its reader sees too
+            pass  # the RPC has ended, and its reader handles that
         finally:
             rpc.cancel()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ScoreStream that the threads of a Client share. What is sent when is the Outbox's affair."""
+"""The ScoreStream that the threads of a Client share. The Outbox decides what is sent when."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from lossd._outbox import Alone, Outbox
 
 
 class ThreadStream:
-    """Opened by the first call, and by the next one after it broke. `open_rpc` begins the RPC with an iterator of messages."""
+    """The first call opens the stream; if it breaks, the next call reopens it. `open_rpc` starts the RPC, given an iterator of messages."""
 
     def __init__(self, open_rpc: Callable[[Iterator[bytes]], Any]) -> None:
         self._open_rpc = open_rpc
@@ -47,7 +47,7 @@ class ThreadStream:
         return waiter.outcome
 
     def close(self) -> None:
-        """Ends the stream; calls on it raise CallCancelledError."""
+        """Ends the stream; calls in flight raise CallCancelledError."""
         with self._changed:
             self._closed = True
             session, self._session = self._session, None
@@ -71,7 +71,7 @@ class ThreadStream:
         return session
 
     def _messages(self, session: "_Session") -> Iterator[bytes]:
-        """What gRPC sends. It asks for the next message when the one before is on its way."""
+        """The messages that gRPC sends. gRPC asks for the next message once it has sent the previous one."""
         while True:
             with self._changed:
                 while not (session.ended or self._outbox):
@@ -91,7 +91,7 @@ class ThreadStream:
                 for waiter, outcome in answers:
                     waiter.answer(outcome)
         except grpc.RpcError:
-            pass  # whatever it is, each call meets it on its own
+            pass  # each call is made again as a unary RPC, which raises its own error
         finally:
             with self._changed:
                 session.ended = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program `lossd`. Its commands are in lossd._cli; this module only says what to install where they cannot be loaded."""
+"""The program `lossd`. Its commands are in lossd._cli; this module says what to install if they cannot be imported."""
 
 import sys
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statistics of a loss over many results, exact: whatever the order of adding and merging, the same bits come out."""
+"""Exact statistics of a loss over many results: the order of adding and merging does not change a bit."""
 
 import math
 from typing import Final, Protocol, Self
@@ -10,13 +10,13 @@ _UNITS: Final = 1 << _UNIT_BITS
 
 
 class ExactSum:
-    """A sum of doubles without rounding. NaN and infinities behave as in IEEE 754, in whatever order they come."""
+    """A sum of doubles without rounding. NaN and infinities behave as in IEEE 754, whatever the order."""
 
     __slots__ = ("_infinities", "_units")
 
     def __init__(self) -> None:
         self._units = 0
-        self._infinities: set[float] = set()  # inf, -inf and nan that were added; both infinities make NaN
+        self._infinities: set[float] = set()  # inf, -inf and nan that were added; the sum of both infinities is NaN
 
     def add(self, number: float) -> None:
         """Adds a number."""
@@ -27,7 +27,7 @@ class ExactSum:
         self._units += numerator << (_UNIT_BITS + 1 - denominator.bit_length())
 
     def merge(self, other: Self) -> None:
-        """Adds all that was added to another."""
+        """Adds everything that was added to `other`."""
         self._units += other._units
         self._infinities |= other._infinities
 
@@ -43,7 +43,7 @@ class ExactSum:
 
 
 class Statistics(Protocol):
-    """LossStatistics of the schema, as the client's results and the server's answers have them."""
+    """The statistics of a result: the fields of LossStatistics, on the client's results and on the server's answers."""
 
     @property
     def sum(self) -> float: ...  # noqa: D102
@@ -76,7 +76,7 @@ class Totals:
         self.call_count += 1
 
     def merge(self, other: Self) -> None:
-        """Adds all that was added to another."""
+        """Adds everything that was added to `other`."""
         self._sum.merge(other._sum)
         self._numerator.merge(other._numerator)
         self._denominator.merge(other._denominator)
@@ -86,7 +86,7 @@ class Totals:
 
     @property
     def sum(self) -> float:
-        """Over all elements."""
+        """The sum over all elements."""
         return self._sum.value
 
     @property
@@ -96,16 +96,16 @@ class Totals:
 
     @property
     def mean_denominator(self) -> float:
-        """The number of elements or rows, or the sum of their weights where torch divides by that."""
+        """The number of elements or rows, or the sum of their weights if torch divides by that."""
         return self._denominator.value
 
     def value(self, reduction: str) -> float:
-        """The loss over everything: "sum", or a mean."""
+        """The loss over everything: the sum if `reduction` is "sum", otherwise the mean."""
         return self.sum if reduction == "sum" else divide(self.mean_numerator, self.mean_denominator)
 
 
 def divide(numerator: float, denominator: float) -> float:
-    """numerator / denominator as IEEE 754 has it: 0/0 is NaN, x/0 an infinity."""
+    """numerator / denominator as IEEE 754 defines it: 0/0 is NaN, x/0 an infinity."""
     if denominator:
         return numerator / denominator
     if not numerator or math.isnan(numerator):

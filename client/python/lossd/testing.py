@@ -30,8 +30,8 @@ def server(**settings: Any) -> Iterator[str]:
     """The address of a server that runs on a thread of this process until the `with` ends.
 
     Args:
-        settings: As the flags of `lossd serve`, with underscores. By default it computes on the CPU, listens on a free local
-            port and serves no metrics. Environment variables and files are not read.
+        settings: Named like the flags of `lossd serve`, with underscores. By default the server computes on the CPU, listens on a free
+            local port and serves no metrics. Environment variables and files are not read.
     """
     started: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
     thread = threading.Thread(target=_serve, args=(_settings(settings), started), name="lossd-testing-server")
@@ -50,7 +50,7 @@ def server(**settings: Any) -> Iterator[str]:
 
 @contextmanager
 def client(**settings: Any) -> Iterator[Client]:
-    """A client of a server of its own. See `server`."""
+    """A client of its own server. See `server`."""
     with server(**settings) as address, Client(address) as made:
         yield made
 

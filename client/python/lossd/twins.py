@@ -2,14 +2,14 @@
 """Twins: the messages of lossd.v1 whose packed fixed-width fields are read and written as bytes.
 
 A packed `repeated float values = 1` and a `repeated bytes values = 1` have the same encoding: tag, length, little-endian
-payload. So a message built through its twin serializes to the bytes of the public message, and the other way round, and no
-element ever becomes a Python object. Two encodings that protobuf allows need care when reading through a twin:
+payload. So a message and its twin serialize to the same bytes, and no element becomes a Python object. Two encodings that protobuf
+allows need care when reading through a twin:
 
 - a packed field in several chunks: `values` holds several entries; join them;
 - an unpacked field, one element per tag: the twin sees no entry; parse again with the public class.
 
-Envelopes go one step further: in LossCall every request is bytes too, so that calls encoded before are put into messages of
-many calls as they are. In records every LossCall is bytes, so that a message of many calls is taken apart without reading them.
+In envelopes, every request in a LossCall is bytes too, so that encoded calls are put into messages of many calls unchanged. In
+records, every LossCall is bytes, so that a message of many calls is taken apart without parsing the calls.
 """
 
 from functools import cache
@@ -40,7 +40,7 @@ _FIXED_WIDTH = (_Proto.TYPE_FLOAT, _Proto.TYPE_DOUBLE, _Proto.TYPE_SFIXED32, _Pr
 
 
 def _build_pool(opaque_members_of: str = "", opaque: str = "") -> descriptor_pool.DescriptorPool:
-    """The pool of the twins. Messages named `opaque`, and those in a message of the other name, are read and written as bytes."""
+    """The pool of the twins. Messages named `opaque`, and all messages within `opaque_members_of`, are read and written as bytes."""
     pool = descriptor_pool.DescriptorPool()
     for module in _MODULES:
         file = descriptor_pb2.FileDescriptorProto()

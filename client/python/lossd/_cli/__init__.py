@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of `lossd`, one module each. Torch and the server are imported only by the commands that run them."""
+"""The commands of `lossd`, one module each. Only the commands that run torch and the server import them."""
 
 from importlib.metadata import version
 

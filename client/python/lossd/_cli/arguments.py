@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands with one subcommand for each loss, whose options are the arguments of the client's method of that name."""
+"""Commands with one subcommand per loss, whose options are the arguments of the client's method of that name."""
 
 import inspect
 import math
@@ -30,17 +30,17 @@ LOSSES: Final = {
 }
 ABOUT_FILES: Final = (
     "FILE is a .npy file, FILE.npz:NAME, or FILE.parquet:COLUMN,COLUMN. Files are read a piece at a time and may be larger than memory. "
-    "LOSS --help lists the options of a loss, which are its arguments in torch."
+    "LOSS --help lists the options of a loss, named after its arguments in torch."
 )
-# Read at once: lengths are lists in the message, and log_probs are not cut along their first extent.
+# Read as a whole: lengths are lists in the message, and log_probs are not cut along their first extent.
 _WHOLE: Final = ("input_lengths", "target_lengths", "log_probs")
-# A server that restarts later has all of --timeout; one that is not there at the beginning is more likely a wrong address.
+# Later calls wait up to --timeout for a server that restarts. No answer at the beginning more likely means a wrong address.
 _CONNECT_SECONDS: Final = 2.0
 _OF_A_CLIENT: Final = ("address", "token_file", "timeout", "ca", "cert", "key", "server_name")
 
 
 class LossGroup(click.Group):
-    """A group of one command a loss. `act` gets the client, the request, what closes its files, and the options of `own`."""
+    """A group with one command per loss. `act` takes the client, the request, the ExitStack of its files, and the options of `own`."""
 
     def __init__(self, name: str, *, act: Callable[..., None], own: Sequence[click.Option], unreduced: bool, **kwargs: Any) -> None:
         super().__init__(name, subcommand_metavar="LOSS [OPTIONS]", **kwargs)
@@ -77,7 +77,7 @@ class LossGroup(click.Group):
 
 @contextmanager
 def failing_clearly(address: str) -> Iterator[None]:
-    """Turns what may go wrong into one line and a non-zero exit."""
+    """Turns an expected error into a message of one line and a non-zero exit status."""
     try:
         yield
     except ConnectionFailedError as error:
@@ -91,7 +91,7 @@ def failing_clearly(address: str) -> Iterator[None]:
 
 
 def plain(number: float) -> float | str:
-    """A number for JSON, which has no NaN and infinities: they are written as protobuf's JSON does."""
+    """A number for JSON, which lacks NaN and infinities: they become the strings that protobuf's JSON has."""
     if math.isfinite(number):
         return number
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
@@ -110,16 +110,16 @@ def _common() -> list[click.Option]:
     return [
         click.Option(["--precision"], type=click.Choice(["float64"]), help="Compute in float64."),
         click.Option(["--reject-non-finite"], is_flag=True, help="Refuse NaN and infinities; by default they propagate."),
-        click.Option(["--address"], default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="The server."),
+        click.Option(["--address"], default="127.0.0.1:50051", show_default=True, metavar="HOST:PORT", help="Address of the server."),
         click.Option(
             ["--token-file"],
             envvar="LOSSD_TOKEN_FILE",
             show_envvar=True,
             metavar="FILE",
-            help="File with the bearer token to send; by default the token is that of the variable LOSSD_TOKEN.",
+            help="File with the bearer token to send; by default the variable LOSSD_TOKEN holds the token.",
         ),
         *tls_options(),
-        click.Option(["--timeout"], default=30.0, show_default=True, metavar="SECONDS", help="For each message to the server."),
+        click.Option(["--timeout"], default=30.0, show_default=True, metavar="SECONDS", help="Timeout of each message to the server."),
     ]
 
 
@@ -147,7 +147,9 @@ def _option(parameter: inspect.Parameter, text: str, unreduced: bool, loss: str)
     if name == "distance_function":
         return click.Option([flag], type=click.Choice(list(DISTANCES)), default="pairwise", show_default=True)
     if name == "tail":
-        return click.Option([flag], type=(str, str), multiple=True, required=True, metavar="FILE FILE", help=f"{text} Once a cluster.")
+        return click.Option(
+            [flag], type=(str, str), multiple=True, required=True, metavar="FILE FILE", help=f"{text} Repeat for each cluster."
+        )
     if name == "cutoffs":
         return click.Option([flag], required=True, metavar="INTEGER,...", help=text)
     if kind is bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lossd demo`: the command, and its table. What is scored and checked is in lossd._demo."""
+"""The command `lossd demo` and its table. lossd._demo scores and checks."""
 
 from pathlib import Path
 
@@ -13,20 +13,22 @@ from lossd._errors import LossdError
 
 
 @click.command()
-@click.option("--address", metavar="HOST:PORT", help="Score on a server that runs already, in place of starting one.")
+@click.option("--address", metavar="HOST:PORT", help="Use a server that is already running instead of starting one.")
 @click.option("--device", default="auto", show_default=True, help="Device of the server that is started: auto, cpu or cuda:N.")
-@click.option("--callers", default=32, show_default=True, type=click.IntRange(1, 1024), help="Threads that call at the same time.")
+@click.option(
+    "--callers", default=32, show_default=True, type=click.IntRange(1, 1024), help="Number of threads that make calls at the same time."
+)
 @click.option(
     "--save",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write the predictions and targets to DIR as .npy files, for `lossd score`, and score nothing.",
+    help="Write the predictions and targets to DIR as .npy files, for `lossd score`, and do not score them.",
 )
 def demo(address: str | None, device: str, callers: int, save: Path | None) -> None:
     """Scores real predictions over gRPC and compares the losses with torch's.
 
-    Starts a server in a process of its own on a free port. Many callers score a digit classifier, a tumour detector and a
-    regressor in mini-batches, while two neighbours keep the server busy with large ones. Exits 1 if a single answer is off.
+    Starts a server in its own process on a free port. Many callers score a digit classifier, a tumour detector and a regressor in
+    mini-batches, while two other callers keep the server busy with large calls. Exits with status 1 if any answer is wrong.
     """
     if save is not None:
         _save(save)
@@ -45,7 +47,7 @@ def demo(address: str | None, device: str, callers: int, save: Path | None) -> N
         raise click.ClickException(str(error)) from None
     _show(console, report)
     if report.failures:
-        raise click.ClickException(f"{len(report.failures)} answers are off; the first: {report.failures[0]}")
+        raise click.ClickException(f"{len(report.failures)} answers are wrong; the first: {report.failures[0]}")
 
 
 def _save(folder: Path) -> None:
@@ -89,11 +91,11 @@ def _show(console: Console, report: _demo.Report) -> None:
     console.print(table)
     calls = sum(row.calls for row in report.rows)
     paragraphs = (
-        f"{calls:,} calls in {report.seconds:.1f} s: {report.callers} callers score every mini-batch of {_demo.ROWS_A_CALL} rows, and "
-        f"{report.neighbours} neighbours send {report.neighbour_rows:,} rows a call. Batch: calls that the server computed together. "
-        "Times are the callers'.",
+        f"{calls:,} calls in {report.seconds:.1f} s: {report.callers} callers score every mini-batch of {_demo.ROWS_A_CALL} rows; "
+        f"{report.neighbours} others send {report.neighbour_rows:,} rows per call. A batch is the calls that the server computed together. "
+        "Times are measured by the callers.",
         "Checked: every answer against torch's for its mini-batch;" if report.torch_version else "Checked (torch is not installed here):",
-        "all answers for a mini-batch, in whatever company they were computed, against each other, bit for bit; each value, merged from "
+        "all answers for a mini-batch against each other, bit for bit, whatever other calls were in its batches; each value, merged from "
         "its mini-batches' statistics, against the loss of the whole data set.",
     )
     console.print(paragraphs[0], " ".join(paragraphs[1:]), sep="\n", highlight=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lossd evaluate`: the loss over a data set in files, overall and by slice, and its hardest samples."""
+"""The command `lossd evaluate`: the loss over a data set in files, overall and by slice, and the rows with the largest losses."""
 
 import dataclasses
 import json
@@ -20,9 +20,11 @@ from lossd._evaluation import SeriesResult
 from lossd._files import open_rows
 
 _OWN: Final = (
-    click.Option(["--by"], metavar="FILE", help="The name of each row's slice: integers, strings or booleans. Adds a result a slice."),
+    click.Option(
+        ["--by"], metavar="FILE", help="File with the slice of each row: integers, strings or booleans. Adds a result for each slice."
+    ),
     click.Option(["--hardest"], type=click.IntRange(0), default=0, metavar="K", help="Also list the K rows with the largest losses."),
-    click.Option(["--json", "as_json"], is_flag=True, help="Print JSON in place of a table."),
+    click.Option(["--json", "as_json"], is_flag=True, help="Print JSON instead of a table."),
 )
 
 
@@ -39,7 +41,7 @@ def _evaluate(client: Client, request: Request, files: ExitStack, by: str | None
             result = scored.result
             if hardest:
                 found.add(scored, reduction)
-                if reduction == "batchmean":  # which divides by rows, and NONE by elements
+                if reduction == "batchmean":  # it divides by rows, and the denominator of NONE counts elements
                     result = dataclasses.replace(result, mean_denominator=float(scored.indices.size))
             evaluation.add(result, reduction=reduction, series=scored.series)
             progress.advance(task, scored.indices.size)
@@ -61,7 +63,7 @@ evaluate = LossGroup(
 
 
 def _progress() -> Progress:
-    """A bar on a terminal's stderr, and nothing elsewhere."""
+    """A progress bar on stderr, disabled if stderr is not a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -107,7 +109,7 @@ def _print_tables(
 
 
 def _ordered(series: dict[str, SeriesResult]) -> list[str]:
-    """By number where all names are numbers, else by name."""
+    """The names in numeric order if all are numbers, otherwise in alphabetical order."""
     try:
         return sorted(series, key=float)
     except ValueError:

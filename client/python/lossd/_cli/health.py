@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lossd health`: grpc.health.v1 by hand, so that it needs nothing beyond the client."""
+"""The command `lossd health`. It encodes grpc.health.v1 itself, so that it needs nothing beyond the client."""
 
 from typing import Final
 
@@ -13,9 +13,9 @@ _SERVING: Final = b"\x08\x01"  # HealthCheckResponse{status: SERVING}
 
 @click.command()
 @click.argument("address", default="127.0.0.1:50051")
-@click.option("--timeout", default=5.0, show_default=True, metavar="SECONDS", help="How long to wait for the answer.")
+@click.option("--timeout", default=5.0, show_default=True, metavar="SECONDS", help="Maximum time to wait for the answer.")
 def health(address: str, timeout: float, **tls: str | None) -> None:
-    """Asks the server at ADDRESS (default 127.0.0.1:50051) whether it serves; exits 0 if it does."""
+    """Asks the server at ADDRESS (default 127.0.0.1:50051) whether it is serving; exits with status 0 if it is."""
     try:
         credentials, options = channel_arguments(**tls)
     except OSError as error:

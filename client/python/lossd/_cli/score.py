@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lossd score` and `lossd losses`."""
+"""The commands `lossd score` and `lossd losses`."""
 
 import json
 from contextlib import ExitStack
@@ -14,14 +14,14 @@ from lossd._client import Client
 from lossd._codec import Request
 
 _OWN: Final = (
-    click.Option(["--output"], metavar="FILE.npy", help="Where the losses go with --reduction none; by default they are printed."),
+    click.Option(["--output"], metavar="FILE.npy", help="File for the losses of --reduction none; by default they are printed."),
     click.Option(["--json", "as_json"], is_flag=True, help="Print the value and its statistics as JSON."),
 )
 
 
 def _score(client: Client, request: Request, files: ExitStack, output: str | None, as_json: bool) -> None:
     if output is not None and request.reduction != "none":
-        raise click.UsageError("--output is for --reduction none")
+        raise click.UsageError("--output needs --reduction none")
     if output is None:
         results = [scored.result for scored in _dataset.score(client, request)]
     else:
@@ -38,7 +38,7 @@ def _score(client: Client, request: Request, files: ExitStack, output: str | Non
 
 
 def _write(client: Client, request: Request, output: str) -> None:
-    """The losses of every row into a .npy file, piece by piece."""
+    """Writes the losses of all rows to a .npy file, piece by piece."""
     file: Any = None
     for scored in _dataset.score(client, request):
         values = scored.result.value

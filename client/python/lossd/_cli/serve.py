@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lossd serve`: one flag for each setting of the server.
+"""The command `lossd serve`, with one flag for each setting of the server.
 
-The flags are made from the fields of lossd_server.config.Settings when they are first asked for, so `lossd` works where the
-server is not installed. Flags that are not given are not passed on: then the variable holds, then the file, then the default.
+The flags are made from the fields of lossd_server.config.Settings when they are first needed, so `lossd` works if the server is
+not installed. A flag that is not given is not passed on: then the variable, the file or the default applies.
 """
 
 import os
@@ -45,11 +45,13 @@ class _ServeCommand(click.Command):
 
 
 @click.command(cls=_ServeCommand, short_help="Run a server until SIGTERM or Ctrl-C.")
-@click.option("--config", metavar="FILE", help="TOML file of settings, named as the flags with underscores.  [variable: LOSSD_CONFIG]")
+@click.option(
+    "--config", metavar="FILE", help="TOML file with settings, named like the flags but with underscores.  [variable: LOSSD_CONFIG]"
+)
 def serve(config: str | None, **flags: Any) -> None:
-    """Runs a server until SIGTERM or Ctrl-C, which let the calls it has accepted complete.
+    """Runs a server until SIGTERM or Ctrl-C, and then completes the calls that it has accepted.
 
-    A flag overrules its variable, the variable overrules the file, the file overrules the default.
+    A flag overrides its variable, the variable overrides the file, and the file overrides the default.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     settings = _settings(given, config)
@@ -64,7 +66,7 @@ def serve(config: str | None, **flags: Any) -> None:
 
 @contextmanager
 def server_installed() -> Iterator[None]:
-    """Turns a missing part of the server into one line that says what to install."""
+    """Turns a missing package of the server into a message of one line that says what to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -85,7 +87,7 @@ def _options() -> list[click.Parameter]:
         if field.annotation is bool:
             options.append(click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=help_text))
         else:
-            # Values stay text: Settings converts and checks them, whichever way they come.
+            # Values stay text: Settings converts and checks them, whatever their source.
             options.append(click.Option([flag], metavar=_METAVARS.get(field.annotation, "TEXT"), help=help_text))
     return options
 
@@ -99,18 +101,18 @@ def _settings(flags: dict[str, Any], config: str | None) -> "Settings":
         return Settings(**(flags if config is None else {**flags, "config": config}))
     except ValidationError as error:
         raise click.UsageError(_what_is_wrong(error, flags)) from None
-    except ValueError as error:  # the file is not there, or is not TOML
+    except ValueError as error:  # the file is missing, or is not TOML
         raise click.UsageError(f"{config or os.environ.get(_PREFIX + 'CONFIG')}: {error}") from None
 
 
 def _what_is_wrong(error: "ValidationError", flags: dict[str, Any]) -> str:
-    """The first thing that is wrong, under the name by which it was given."""
+    """The first error, with the flag, variable or field that holds the wrong value."""
     first = error.errors()[0]
-    if not first["loc"]:  # settings that do not go together
+    if not first["loc"]:  # settings that contradict each other
         return first["msg"].removeprefix("Value error, ")
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        return f"the configuration file has {name!r}, which is no setting"
+        return f"the configuration file has {name!r}, which is not a setting"
     if name in flags:
         source = f"--{name.replace('_', '-')}"
     elif _PREFIX + name.upper() in os.environ:

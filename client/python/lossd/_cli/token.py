@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`lossd token`: a bearer token, and what the server needs to know it by."""
+"""The command `lossd token`: makes a bearer token and the server's record of it."""
 
 import click
 
@@ -11,7 +11,7 @@ from lossd._cli.serve import server_installed
 def token(name: str) -> None:
     """Makes a bearer token for the caller NAME.
 
-    Prints the token, which is the caller's secret and stored nowhere, and the line for the server's --tokens-file, which is no secret.
+    Prints the token, which is the caller's secret and is stored nowhere, and a line for the server's --tokens-file, which is not secret.
     """
     with server_installed():
         from lossd_server.front.tokens import make_token
@@ -19,4 +19,4 @@ def token(name: str) -> None:
         secret, line = make_token(name)
     except ValueError as error:
         raise click.UsageError(f"NAME: {error}") from None
-    click.echo(f"token, for {name} alone:\n{secret}\n\nline for the server's --tokens-file:\n{line}")
+    click.echo(f"token, for {name} only:\n{secret}\n\nline for the server's --tokens-file:\n{line}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One method per loss, named and keyed as in torch.nn.functional, written once for every kind of client."""
+"""One method per loss, with the names of torch.nn.functional, written once for all clients."""
 
 import inspect
 
@@ -22,14 +22,14 @@ class LossMethods(
     SequenceLosses[FloatT, ArrayT, ResultT],
     VocabularyLosses[FloatT, ArrayT, ResultT],
 ):
-    """All losses. A kind of client derives from this and sends the requests."""
+    """All losses. A client derives from this class and sends the requests."""
 
 
 _OPTIONS = """
     return_statistics: True returns the LossResult, which holds the value and what is needed to merge it with others.
     precision: "float64" computes in float64; by default 16-bit inputs are computed in float32, and others as given.
     reject_non_finite: True refuses NaN and infinities in float tensors; by default they propagate as in torch.
-    timeout: Seconds for this call, in place of the client's timeout; None waits for ever.
+    timeout: Seconds for this call, instead of the client's timeout; None means no limit.
 
 Raises:"""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the per-loss methods are written against, once for every kind of client."""
+"""The types that the loss methods use, and the method that a client implements for them."""
 
 from typing import Any, Generic, Literal, TypeVar
 
@@ -21,8 +21,8 @@ No = Literal[False]
 
 
 class Caller(Generic[FloatT, ArrayT, ResultT]):
-    """Sends a request. The only thing that kinds of clients differ in."""
+    """Sends a request. The losses need nothing else of a client."""
 
     def _call(self, request: Request, return_statistics: bool) -> Any:
-        """The value of the loss, or its LossResult where `return_statistics`."""
+        """The value of the loss, or its LossResult if `return_statistics` is true."""
         raise NotImplementedError

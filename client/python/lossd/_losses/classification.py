@@ -10,7 +10,7 @@ from lossd._losses._base import ArrayLike, ArrayT, Caller, FloatT, No, Reduced, 
 
 
 class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
-    """Scores of classes against one class, or one probability, an element or row."""
+    """Losses of class scores against one class, or one probability, per element or row."""
 
     @overload
     def nll_loss(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = ..., ignore_index: int = ...,
@@ -26,14 +26,14 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
                  reduction: str = ..., *, return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def nll_loss(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
                  reduction: str = "mean", *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
-        """-weight[y] input[y]; the mean divides by the sum of weight[y] over the targets not ignored, and is NaN where all are.
+        """-weight[y] input[y]; the mean divides by the sum of weight[y] over the targets not ignored, and is NaN if all are.
 
         Args:
             input: Log-probabilities: (C), (N, C) or (N, C, d1, ..., dK); float.
             target: Class indices in [0, C) or ignore_index: (), (N) or (N, d1, ..., dK); any integer type.
             weight: (C), finite.
-            ignore_index: May also be a valid class.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            ignore_index: May be a valid class.
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE,
@@ -76,9 +76,9 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
             target: An integer type holds class indices in [0, C) or ignore_index: (), (N) or (N, d1, ..., dK). A float type holds
                 class probabilities of the shape of input.
             weight: (C), finite.
-            ignore_index: May also be a valid class. Only with class indices.
+            ignore_index: May be a valid class. Only with class indices.
             label_smoothing: In [0, 1].
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE, VALUE_OUT_OF_RANGE,
@@ -115,7 +115,7 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
             input: Probabilities in [0, 1], any shape; float.
             target: In [0, 1], the shape of input; any type, cast to input's.
             weight: Broadcasts to input's shape without enlarging it.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, VALUE_OUT_OF_RANGE,
@@ -157,7 +157,7 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
             target: The shape of input; any type, cast to input's.
             weight: Broadcasts to input's shape without enlarging it.
             pos_weight: Broadcasts to input's shape without enlarging it; (C) for inputs of (N, C).
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH.
@@ -189,8 +189,8 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
         Args:
             input: Any shape; float.
             target: 1 or -1; any type, cast to input's. It broadcasts to the shape of input.
-            allow_any_target: Compute targets other than 1 and -1 too, as torch does: with the same formula; by default they are refused.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            allow_any_target: Also compute targets other than 1 and -1, with the same formula, as torch does; by default they are refused.
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE.
@@ -225,7 +225,7 @@ class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):
             p: 1 or 2.
             margin: Finite.
             weight: (C), finite.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE, VALUE_OUT_OF_RANGE,

@@ -33,7 +33,7 @@ class DistributionLosses(Caller[FloatT, ArrayT, ResultT]):
         Args:
             input: Log-probabilities, any shape; float.
             target: Probabilities, or log-probabilities with log_target; the shape of input.
-            reduction: "mean", "sum", "batchmean" or "none" (one value an element).
+            reduction: "mean", "sum", "batchmean" or "none" (one value per element).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH.
@@ -62,13 +62,13 @@ class DistributionLosses(Caller[FloatT, ArrayT, ResultT]):
                          reduction: str = "mean", *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
         """exp(input) - target input, or input - target ln(input + eps) without log_input.
 
-        full adds Stirling's term where target > 1. The mean divides by the number of elements.
+        full adds Stirling's term if target > 1. The mean divides by the number of elements.
 
         Args:
             input: The log of the rate, or the rate, >= 0, without log_input. Any shape; float.
             target: The shape of input; any type, cast to input's.
             eps: Finite, > 0.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, VALUE_OUT_OF_RANGE,
@@ -105,7 +105,7 @@ class DistributionLosses(Caller[FloatT, ArrayT, ResultT]):
             target: Any type, cast to input's. It broadcasts, if the result has no more elements than the largest argument.
             var: >= 0. A number; or the shape of input, that shape without its last extent, or its rank with exactly one extent of 1.
             eps: Finite, > 0.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, VALUE_OUT_OF_RANGE,

@@ -37,10 +37,10 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
         Args:
             input1: Any shape; float.
             input2: Of input1's rank; float. It broadcasts, if the result has no more elements than the largest argument.
-            target: 1 or -1, of input1's rank; any type, cast to the inputs'. It broadcasts alike.
+            target: 1 or -1, of input1's rank; any type, cast to the inputs'. It broadcasts likewise.
             margin: Finite.
-            allow_any_target: Compute targets other than 1 and -1 too, as torch does: with the same formula; by default they are refused.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            allow_any_target: Also compute targets other than 1 and -1, with the same formula, as torch does; by default they are refused.
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE,
@@ -73,14 +73,14 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
     def hinge_embedding_loss(self, input: ArrayLike, target: ArrayLike, margin: float = 1.0, reduction: str = "mean", *,
                              return_statistics: bool = False,
                              allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
-        """input where target is 1, max(0, margin - input) where it is -1; the mean divides by the number of elements.
+        """input if target is 1, max(0, margin - input) if it is -1; the mean divides by the number of elements.
 
         Args:
             input: Any shape; float.
             target: 1 or -1; any type, cast to input's. It broadcasts, if the result has no more elements than the largest argument.
             margin: Finite.
-            allow_any_target: Compute targets other than 1 and -1 too, as torch does: as both formulas' sum; by default refused.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            allow_any_target: Also compute targets other than 1 and -1, as torch does: the sum of both formulas. By default refused.
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE,
@@ -113,15 +113,15 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
     def cosine_embedding_loss(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0, reduction: str = "mean",
                               *, return_statistics: bool = False,
                               allow_any_target: bool = False, **options: Unpack[CallOptions]) -> Any:
-        """1 - cos(input1, input2) where target is 1, max(0, cos - margin) where it is -1; the mean divides by N.
+        """1 - cos(input1, input2) if target is 1, max(0, cos - margin) if it is -1; the mean divides by N.
 
         Args:
             input1: (N, D) or (D); float.
             input2: The shape of input1; float.
             target: 1 or -1: (N) or (); any type, cast to the inputs'.
             margin: Finite.
-            allow_any_target: Compute targets other than 1 and -1 too, as torch does: as 0; by default they are refused.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            allow_any_target: Also accept targets other than 1 and -1, whose loss is 0, as in torch; by default they are refused.
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE,
@@ -165,7 +165,7 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
             margin: Finite, > 0.
             p: > 0; infinity is allowed.
             eps: Finite, >= 0.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, HYPERPARAMETER_OUT_OF_RANGE.
@@ -209,7 +209,7 @@ class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):
                 torch.nn.PairwiseDistance. Other functions raise TypeError.
             margin: Finite, > 0.
             swap: As in triplet_margin_loss.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, HYPERPARAMETER_OUT_OF_RANGE.

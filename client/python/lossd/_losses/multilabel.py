@@ -10,7 +10,7 @@ from lossd._losses._base import ArrayLike, ArrayT, Caller, FloatT, No, Reduced, 
 
 
 class MultiLabelLosses(Caller[FloatT, ArrayT, ResultT]):
-    """Scores of classes against any number of classes a row."""
+    """Losses of class scores against any number of classes per row."""
 
     @overload
     def multilabel_margin_loss(self, input: ArrayLike, target: ArrayLike, reduction: Reduced = ..., *, return_statistics: No = ...,
@@ -31,7 +31,7 @@ class MultiLabelLosses(Caller[FloatT, ArrayT, ResultT]):
         Args:
             input: (C) or (N, C); float.
             target: Class indices in [-1, C), the shape of input; any integer type. The first -1 of a row ends its labels.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE.
@@ -63,7 +63,7 @@ class MultiLabelLosses(Caller[FloatT, ArrayT, ResultT]):
             input: Logits (..., C); float.
             target: The shape of input; any type, cast to input's.
             weight: (C), or broadcasts to input's shape without enlarging it.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH.

@@ -32,7 +32,7 @@ class RegressionLosses(Caller[FloatT, ArrayT, ResultT]):
             input: Any shape; float.
             target: The shape of input; any type, cast to input's.
             weight: The shape of input.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH.
@@ -65,7 +65,7 @@ class RegressionLosses(Caller[FloatT, ArrayT, ResultT]):
             input: Any shape; float.
             target: The shape of input; any type, cast to input's.
             weight: The shape of input.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH.
@@ -92,13 +92,13 @@ class RegressionLosses(Caller[FloatT, ArrayT, ResultT]):
                        **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def smooth_l1_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", beta: float = 1.0, *,
                        return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
-        """0.5 d^2 / beta where d = |input - target| < beta, else d - 0.5 beta; the mean divides by the number of elements.
+        """0.5 d^2 / beta if d = |input - target| < beta, else d - 0.5 beta; the mean divides by the number of elements.
 
         Args:
             input: Any shape; float.
             target: The shape of input; any type, cast to input's.
             beta: Finite, >= 0; 0 makes it the L1 loss.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, HYPERPARAMETER_OUT_OF_RANGE.
@@ -124,16 +124,16 @@ class RegressionLosses(Caller[FloatT, ArrayT, ResultT]):
                    *, return_statistics: No = ..., **options: Unpack[CallOptions]) -> FloatT | ArrayT: ...
     def huber_loss(self, input: ArrayLike, target: ArrayLike, reduction: str = "mean", delta: float = 1.0,
                    weight: ArrayLike | None = None, *, return_statistics: bool = False, **options: Unpack[CallOptions]) -> Any:
-        """0.5 d^2 where d = |input - target| <= delta, else delta (d - 0.5 delta), times weight.
+        """0.5 d^2 if d = |input - target| <= delta, else delta (d - 0.5 delta), times weight.
 
-        The mean divides by the number of elements, also with a weight.
+        The mean divides by the number of elements, even with a weight.
 
         Args:
             input: Any shape; float.
             target: The shape of input; any type, cast to input's.
             delta: > 0; infinity is allowed.
             weight: The shape of input.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, HYPERPARAMETER_OUT_OF_RANGE.

@@ -10,7 +10,7 @@ from lossd._losses._base import ArrayLike, ArrayT, Caller, FloatT, No, Reduced, 
 
 
 class SequenceLosses(Caller[FloatT, ArrayT, ResultT]):
-    """Scores over time against sequences of labels."""
+    """Losses of scores over time against sequences of labels."""
 
     @overload
     def ctc_loss(self, log_probs: ArrayLike, targets: ArrayLike, input_lengths: ArrayLike, target_lengths: ArrayLike, blank: int = ...,
@@ -37,13 +37,13 @@ class SequenceLosses(Caller[FloatT, ArrayT, ResultT]):
 
         Args:
             log_probs: Log-probabilities: (T, N, C) or (T, C); float.
-            targets: Class indices in [0, C) without blank, any integer type: (N, S), or (S) with log_probs of (T, C); or one after the
-                other, (sum of target_lengths).
+            targets: Class indices in [0, C) without blank, any integer type: (N, S), or (S) with log_probs of (T, C); or
+                concatenated, (sum of target_lengths).
             input_lengths: N lengths in [0, T]; one, or a number, with log_probs of (T, C).
             target_lengths: N lengths in [0, S]; one, or a number, with log_probs of (T, C).
             blank: In [0, C).
             zero_infinity: Infinite losses, of inputs too short for their targets, become zero and count as ignored.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE, VALUE_OUT_OF_RANGE,

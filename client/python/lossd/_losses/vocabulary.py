@@ -11,7 +11,7 @@ from lossd._losses._base import ArrayLike, ArrayT, Caller, FloatT, No, Reduced, 
 
 
 class VocabularyLosses(Caller[FloatT, ArrayT, ResultT]):
-    """Scores over large vocabularies, computed from features."""
+    """Losses over large vocabularies, computed from features."""
 
     @overload
     def linear_cross_entropy(self, input: ArrayLike, linear_weight: ArrayLike, target: ArrayLike, *,
@@ -37,7 +37,7 @@ class VocabularyLosses(Caller[FloatT, ArrayT, ResultT]):
                              linear_bias: ArrayLike | None = None, weight: ArrayLike | None = None, reduction: str = "mean",
                              ignore_index: int | None = None, label_smoothing: float = 0.0, return_statistics: bool = False,
                              **options: Unpack[CallOptions]) -> Any:
-        """cross_entropy of input linear_weight^T + linear_bias, without ever holding the logits at once.
+        """cross_entropy of input linear_weight^T + linear_bias, without holding all logits in memory at once.
 
         Args:
             input: (N, F) or (F); float.
@@ -47,7 +47,7 @@ class VocabularyLosses(Caller[FloatT, ArrayT, ResultT]):
             weight: (C), finite.
             ignore_index: None is -100. Only with class indices.
             label_smoothing: In [0, 1].
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE, VALUE_OUT_OF_RANGE,
@@ -100,7 +100,7 @@ class VocabularyLosses(Caller[FloatT, ArrayT, ResultT]):
             tail: For each cutoff the module's (tail.i.0.weight, tail.i.1.weight): (h, F) and (classes of the cluster, h).
             cutoffs: Increasing, >= 1, without n_classes.
             head_bias: (cutoffs[0] + number of tails); the module's head.bias.
-            reduction: "mean", "sum" or "none" (one value an element or row).
+            reduction: "mean", "sum" or "none" (one value per element or row).
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE,
