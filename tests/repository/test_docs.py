@@ -100,7 +100,8 @@ def reasons(kind: type[CallError]) -> Iterator[str]:
     if "reason" in vars(kind):
         yield kind.reason
     for child in kind.__subclasses__():
-        yield from reasons(child)
+        if child.__module__.startswith("lossd_server."):  # tests define others
+            yield from reasons(child)
 
 
 def test_error_reasons_are_complete() -> None:
