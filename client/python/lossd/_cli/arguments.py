@@ -29,7 +29,7 @@ LOSSES: Final = {
     name: inspect.getdoc(method) or "" for name, method in inspect.getmembers(LossMethods, inspect.isfunction) if name[0] != "_"
 }
 ABOUT_FILES: Final = (
-    "FILE is a .npy file, FILE.npz:NAME, or FILE.parquet:COLUMN,COLUMN. Files are read a piece at a time and may be larger than memory. "
+    "FILE is a .npy file, FILE.npz:NAME, or FILE.parquet:COLUMN,COLUMN. Files are read in pieces and may be larger than memory. "
     "LOSS --help lists the options of a loss, named after its arguments in torch."
 )
 # Read as a whole: lengths are lists in the message, and log_probs are not cut along their first extent.
