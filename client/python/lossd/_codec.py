@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arguments -> request messages, response messages -> results. Pure: no channel, no clock, no torch.
 
-Tensors may be torch tensors, numpy arrays, anything with DLPack or `__array__`, or nested sequences. Nothing here touches
-elements one by one, except for nested sequences.
+Tensors may be torch tensors, numpy arrays, anything with DLPack or `__array__`, or nested sequences, the only ones read by element.
 """
 
 import sys
@@ -36,6 +35,7 @@ _MEMBERS: Final[dict[np.dtype[Any], str]] = {
     np.dtype("u1"): "uint8_values",
     np.dtype("?"): "bool_values",
 }
+_NUMPY: Final[dict[str, np.dtype[Any]]] = {member: dtype for dtype, member in _MEMBERS.items()}
 _WIDENED: Final[dict[np.dtype[Any], np.dtype[Any]]] = {
     np.dtype("i1"): np.dtype("<i4"),
     np.dtype("<i2"): np.dtype("<i4"),
@@ -289,13 +289,9 @@ def _numbers(array: NDArray[Any], name: str) -> NDArray[Any]:
         with suppress(ValueError):  # of unequal lengths
             array = np.array(array.tolist())
     if array.dtype == object or array.dtype.kind in "USV":
-        raise TypeError(
-            f"{name} is not a tensor of numbers: fill or drop missing values, stack arrays with numpy.stack, convert the rest with astype"
-        )
+        cure = "fill or drop missing values, stack arrays with numpy.stack, convert the rest with astype"
+        raise TypeError(f"{name} is not a tensor of numbers: {cure}")
     return array
-
-
-_NUMPY: Final[dict[str, np.dtype[Any]]] = {member: dtype for dtype, member in _MEMBERS.items()}
 
 
 def _array(tensor: Any) -> NDArray[Any]:

@@ -59,16 +59,8 @@ class SeriesState:
 
     def result(self) -> SeriesResult:
         """The value and statistics, rounded once."""
-        totals = self.totals
-        return SeriesResult(
-            value=totals.value(self.reduction),
-            sum=totals.sum,
-            mean_numerator=totals.mean_numerator,
-            mean_denominator=totals.mean_denominator,
-            element_count=totals.element_count,
-            ignored_count=totals.ignored_count,
-            call_count=totals.call_count,
-        )
+        counts = {name: getattr(self.totals, name) for name in SeriesResult.__slots__ if name != "value"}
+        return SeriesResult(value=self.totals.value(self.reduction), **counts)
 
 
 class _Updates(LossMethods[FloatT, ArrayT, ResultT]):
