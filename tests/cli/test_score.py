@@ -265,7 +265,7 @@ def test_an_error_names_the_field_and_the_rows(address: str, data: dict[str, Any
         (["evaluate", "cross_entropy", "--input", "logits.npy", "--target", "missing.npy"], "missing.npy: No such file"),
         (["evaluate", "cross_entropy", "--input", "logits.npy", "--target", "regions.npy"], "target has dtype"),
         (["evaluate", "cross_entropy", "--input", "logits.npy", "--target", "labels.npy", "--by", "logits.npy"], "the slices have shape"),
-        (["score", "mse_loss", "--input", "logits.npy", "--target", "logits.npy", "--output", "x.npy"], "--output is for"),
+        (["score", "mse_loss", "--input", "logits.npy", "--target", "logits.npy", "--output", "x.npy"], "--output needs --reduction none"),
         (["score", "mean_loss"], "No such command 'mean_loss'"),
         (["score", "mse_loss", "--input", "logits.npy"], "Missing option '--target'"),
         (["evaluate", "mse_loss", "--reduction", "none"], "'none' is not one of"),
