@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_FIRST = np.zeros(1, np.intp)
+
 
 def segment_sums(values: NDArray[Any], counts: Sequence[int]) -> list[float]:
     """The float64 sum of each segment of 1-D `values`. `counts` are the segments' sizes; none is 0."""
-    starts = np.zeros(len(counts), np.intp)
+    starts = _FIRST
     if len(counts) > 1:
+        starts = np.zeros(len(counts), np.intp)
         np.cumsum(counts[:-1], out=starts[1:])
     with np.errstate(all="ignore"):
         sums: list[float] = np.add.reduceat(values.astype(np.float64, copy=False), starts).tolist()

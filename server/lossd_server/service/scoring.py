@@ -6,7 +6,8 @@ gRPC, so any front can use it.
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
@@ -77,15 +78,12 @@ class Service:
 
     def score_together(self, requests: Sequence[Request]) -> None:
         """Answers unary requests, of any losses, that arrived in one turn: some before this returns, the others later."""
-        groups: dict[tuple[str, str], list[Request]] = {}
-        several_callers = any(request.caller != requests[0].caller for request in requests)
+        by_loss: dict[str, list[Request]] = {}
         for request in requests:
-            group = groups.setdefault((request.spec.rpc, ""), [])
-            if several_callers and len(group) >= _WITH_OTHERS and sum(one.caller == request.caller for one in group) >= _WITH_OTHERS:
-                group = groups.setdefault((request.spec.rpc, request.caller), [])
-            group.append(request)
-        for group in groups.values():
-            self.start(UnaryRequests(self._dispatcher, group))
+            by_loss.setdefault(request.spec.rpc, []).append(request)
+        for group in by_loss.values():
+            for part in _shared_fairly(group) if len(group) > _WITH_OTHERS else (group,):
+                self.start(UnaryRequests(self._dispatcher, part))
 
     def start(self, requests: Requests) -> None:
         """Begins to score requests, within this turn's slice. Each is answered once, unless nobody waits for it any more."""
@@ -150,7 +148,7 @@ class Service:
         """Scores requests that differ only in their values as one call, and returns the indices of the others."""
         if len(indices) < 2 or not (self._dispatcher.computes_now or requests.queue_as_one):
             return indices
-        left = dict.fromkeys(indices)
+        scored: set[int] = set()
         for start in range(0, len(indices), _TOGETHER):
             timely = requests.timely(indices[start : start + _TOGETHER], self._dispatcher.now())
             try:
@@ -159,8 +157,7 @@ class Service:
                     outcome = self._dispatcher.compute_now(call, requests.deadline)
                     if outcome is None and not requests.queue_as_one:
                         continue
-                    for index in found:
-                        del left[index]
+                    scored.update(found)
                     if outcome is None:
                         requests.queue(found, call)
                     else:
@@ -171,7 +168,7 @@ class Service:
                 pass  # each request is then tried by itself, so that only the one at fault fails
             except Exception as error:  # noqa: BLE001 - each request is then tried by itself
                 unexpected("read_together", requests.caller, error)
-        return list(left)
+        return [index for index in indices if index not in scored] if len(scored) < len(indices) else ()
 
     def _wait_for_the_queue(self, requests: Requests, window: int) -> Work:
         while requests.queued_count >= window:
@@ -227,6 +224,18 @@ class Service:
 
 def _call(reader: Reader, spec: LossSpec | None, message: Encoded, caller: str) -> Call:
     return reader.read_call(message, caller) if spec is None else reader.read(spec, message)
+
+
+def _shared_fairly(requests: list[Request]) -> Iterable[list[Request]]:
+    """Requests of several callers, of each of them a few; what a caller has sent beyond that comes apart."""
+    if len({request.caller for request in requests}) == 1:
+        return (requests,)
+    counts: Counter[str] = Counter()
+    parts: dict[str, list[Request]] = {}
+    for request in requests:
+        counts[request.caller] += 1
+        parts.setdefault(request.caller if counts[request.caller] > _WITH_OTHERS else "", []).append(request)
+    return parts.values()
 
 
 class _Awaited:
