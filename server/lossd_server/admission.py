@@ -20,14 +20,13 @@ A hold has one owner at a time, which releases it:
 """
 
 import asyncio
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from lossd_server import shares
 from lossd_server.errors import InFlightFull, RequestTooLarge, ShuttingDown
+from lossd_server.shares import Shares, fits
 
 # The bytes that an RPC counts besides its message, so that a flood of tiny requests is bounded too.
 OVERHEAD_BYTES = 16 << 10
@@ -41,9 +40,7 @@ class Admission:
     """Counts bytes in flight, and refuses messages that do not fit. Belongs to one event loop."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._of_callers: dict[str, int] = {}
-        self.in_flight_bytes = 0
+        self._shares = Shares(max_bytes)
         self.draining = False  # nothing more is admitted
 
     def reserve(self, nbytes: int, caller: str = "") -> "Hold":
@@ -54,6 +51,11 @@ class Admission:
         self._check(wanted, caller)
         return Hold(self, wanted, caller)
 
+    @property
+    def in_flight_bytes(self) -> int:
+        """The bytes that all holds count."""
+        return self._shares.used
+
     def hold(self, nbytes: int, caller: str = "") -> "Hold":
         """Counts bytes that are held already and cannot be refused."""
         return Hold(self, nbytes, caller)
@@ -61,20 +63,11 @@ class Admission:
     # Implementation details follow.
 
     def _check(self, wanted: int, caller: str) -> None:
-        held, free = self._of_callers.get(caller, 0) + wanted, self._max_bytes - self.in_flight_bytes - wanted
-        if self.in_flight_bytes and not shares.fits(self._max_bytes, held, free):
-            whose = "" if free < 0 else " from this caller"
+        if self._shares.used and not self._shares.fits(caller, wanted):
+            whose = "" if self._shares.free < wanted else " from this caller"
             raise InFlightFull(
                 f"the server holds as many requests{whose} as it may; try again later", retry_after_seconds=_RETRY_AFTER_SECONDS
             )
-
-    def _change(self, nbytes: int, caller: str) -> None:
-        held = self._of_callers.get(caller, 0) + nbytes
-        if held:
-            self._of_callers[caller] = held
-        else:
-            self._of_callers.pop(caller, None)
-        self.in_flight_bytes += nbytes
 
 
 class Hold:
@@ -86,14 +79,14 @@ class Hold:
         self._admission = admission
         self._nbytes = nbytes
         self._caller = caller
-        admission._change(nbytes, caller)
+        admission._shares.change(caller, nbytes)
 
     def grow(self, nbytes: int) -> None:
         """Counts more bytes for the same message, such as its answer. Raises InFlightFull, which leaves the hold unchanged."""
         if self._admission.in_flight_bytes > self._nbytes:  # there are other holds
             self._admission._check(nbytes, self._caller)
         self._nbytes += nbytes
-        self._admission._change(nbytes, self._caller)
+        self._admission._shares.change(self._caller, nbytes)
 
     def take_over(self, other: "Hold", nbytes: int) -> None:
         """Moves this many bytes from another hold of the same caller to this one."""
@@ -118,8 +111,8 @@ class Hold:
         Raises InFlightFull, or RequestTooLarge if there would be no room even if nothing else were in flight.
         """
         wanted = nbytes + OVERHEAD_BYTES
-        total, alone = self._admission._max_bytes, self._nbytes + wanted
-        if not shares.fits(total, alone, total - alone):
+        total, alone = self._admission._shares.total, self._nbytes + wanted
+        if not fits(total, alone, total - alone):
             limit = max(0, total // 2 - self._nbytes - OVERHEAD_BYTES)
             text = f"the message has {nbytes} bytes; one caller may have {limit} in flight: split the batch"
             raise RequestTooLarge(text, limit=limit, actual=nbytes)
@@ -129,19 +122,19 @@ class Hold:
     @property
     def overdrawn(self) -> bool:
         """Whether the caller holds more than it may, because of something that could not be refused."""
-        admission = self._admission
-        return admission._of_callers.get(self._caller, 0) > admission._max_bytes - admission.in_flight_bytes
+        shares = self._admission._shares
+        return shares.held(self._caller) > shares.free
 
     def become(self, nbytes: int) -> None:
         """Counts this many bytes instead, even after a release. For bytes that are held already and cannot be refused."""
         more, self._nbytes = nbytes - self._nbytes, nbytes
-        self._admission._change(more, self._caller)
+        self._admission._shares.change(self._caller, more)
 
     def release(self) -> None:
         """Gives the bytes back. Idempotent."""
         if self._nbytes:
             nbytes, self._nbytes = self._nbytes, 0
-            self._admission._change(-nbytes, self._caller)
+            self._admission._shares.change(self._caller, -nbytes)
 
     def __enter__(self) -> Self:
         return self
@@ -155,12 +148,18 @@ def shutting_down() -> ShuttingDown:
     return ShuttingDown("the server is shutting down; another replica will answer", retry_after_seconds=0.1)
 
 
-async def when_there_is_room(take: Callable[[], T], seconds: float = math.inf) -> T:
-    """Calls `take` until it no longer raises InFlightFull, and returns its result. Raises InFlightFull after `seconds`."""
+def request_too_large(nbytes: int, max_bytes: int) -> RequestTooLarge:
+    """The error of a request message above the limit."""
+    text = f"the request has {nbytes} bytes; {max_bytes} are allowed: split the batch"
+    return RequestTooLarge(text, limit=max_bytes, actual=nbytes)
+
+
+async def when_there_is_room(take: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Awaits `take` until it no longer raises InFlightFull, and returns its result. Raises InFlightFull after `seconds`."""
     ends_at = time.monotonic() + seconds
     while True:
         try:
-            return take()
+            return await take()
         except InFlightFull as full:
             if time.monotonic() >= ends_at:
                 raise

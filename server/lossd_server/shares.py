@@ -20,17 +20,26 @@ class Shares:
     """Counts what each holder has."""
 
     def __init__(self, total: int) -> None:
-        self._total = total
+        self.total = total
         self._held: dict[Hashable, int] = {}
         self.used = 0
 
+    @property
+    def free(self) -> int:
+        """The part of the total that no holder has. Negative if more than the total is held."""
+        return self.total - self.used
+
+    def held(self, holder: Hashable) -> int:
+        """What the holder has."""
+        return self._held.get(holder, 0)
+
     def fits(self, holder: Hashable, wanted: int) -> bool:
         """Whether the holder may have this much more."""
-        return fits(self._total, self._held.get(holder, 0) + wanted, self._total - self.used - wanted)
+        return fits(self.total, self.held(holder) + wanted, self.free - wanted)
 
     def change(self, holder: Hashable, difference: int) -> None:
         """Adds `difference`, which may be negative, to what the holder has."""
-        held = self._held.get(holder, 0) + difference
+        held = self.held(holder) + difference
         if held:
             self._held[holder] = held
         else:

@@ -248,7 +248,7 @@ def test_a_message_on_a_stream_is_unpacked_when_there_is_room_and_counts_while_i
                 for _ in range(20):
                     await asyncio.sleep(0.01)
                 assert unpacked == []
-                assert harness.admission._of_callers["127.0.0.1"] >= held
+                assert harness.admission._shares.held("127.0.0.1") >= held
             assert (await answer_of(client))["grpc-status"] == OK
             assert len(unpacked) == 1
 

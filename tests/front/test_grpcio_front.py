@@ -197,7 +197,7 @@ def test_certificates_name_callers_as_on_the_other_transport(files: Path, certif
             session = Session(pb_grpc.EvaluationServiceStub(channel).ScoreStream())
             await session.send((1, square(2)))
             await session.next()
-            found = set(harness.admission._of_callers)
+            found = set(harness.admission._shares._held)
             await session.end()
             return found
 
@@ -214,7 +214,7 @@ def test_without_certificates_hosts_name_callers(transport: str, listen: str, na
         session = Session(harness.stub.ScoreStream())
         await session.send((1, square(2)))
         await session.next()
-        assert set(harness.admission._of_callers) == {name}
+        assert set(harness.admission._shares._held) == {name}
         await session.end()
 
     run(scenario, transport=transport, listen=listen.format(tmp_path))

@@ -179,18 +179,11 @@ def test_a_large_message_counts_once_and_from_its_arrival_until_its_answer_has_l
 def test_messages_count_while_they_wait_for_the_room_of_their_calls() -> None:
     """The calls of each message exceed the free memory, and there are more streams than it can hold."""
     message = pb.EvaluateRequest(calls=[pb.SeriesCall(call=square(2))] * 2000).SerializeToString()
-    most = 0
+    in_flight: list[int] = []
 
     async def scenario(harness: Harness) -> None:
-        nonlocal most
-        change = harness.admission._change
-
-        def watched(nbytes: int, caller: str) -> None:
-            nonlocal most
-            change(nbytes, caller)
-            most = max(most, harness.admission.in_flight_bytes)
-
-        harness.admission._change = watched  # type: ignore[method-assign]
+        nonlocal in_flight
+        in_flight = harness.record_in_flight()
         async with AsyncExitStack() as connections:
             clients = [await connections.enter_async_context(wire(harness)) for _ in range(8)]
             for client in clients:
@@ -200,14 +193,14 @@ def test_messages_count_while_they_wait_for_the_room_of_their_calls() -> None:
                 assert (await answer_of(client))["grpc-status"] == OK
 
     run(scenario, max_in_flight_bytes=3 << 20)
-    assert most <= (3 << 20) + len(message) + 2000 * 1024
+    assert max(in_flight) <= (3 << 20) + len(message) + 2000 * 1024
 
 
 @pytest.mark.slow
 def test_messages_go_ahead_of_their_room_one_at_a_time() -> None:
     calls = [pb.SeriesCall(series=f"{number:0250d}", call=square(2)) for number in range(1500)]
     message = prefixed(pb.EvaluateRequest(calls=calls).SerializeToString())
-    most = 0
+    in_flight: list[int] = []
 
     async def evaluate(client: Wire, takes_answers: asyncio.Event) -> str:
         client.send(SettingsFrame(0, settings={INITIAL: 0}), WindowUpdateFrame(0, window_increment=1 << 20))
@@ -218,15 +211,8 @@ def test_messages_go_ahead_of_their_room_one_at_a_time() -> None:
         return (await answer_of(client))["grpc-status"]
 
     async def scenario(harness: Harness) -> None:
-        nonlocal most
-        change, takes_answers = harness.admission._change, asyncio.Event()
-
-        def watched(nbytes: int, caller: str) -> None:
-            nonlocal most
-            change(nbytes, caller)
-            most = max(most, harness.admission.in_flight_bytes)
-
-        harness.admission._change = watched  # type: ignore[method-assign]
+        nonlocal in_flight
+        in_flight, takes_answers = harness.record_in_flight(), asyncio.Event()
         async with AsyncExitStack() as connections:
             clients = [await connections.enter_async_context(wire(harness)) for _ in range(12)]
             evaluations = [asyncio.ensure_future(evaluate(client, takes_answers)) for client in clients]
@@ -236,7 +222,7 @@ def test_messages_go_ahead_of_their_room_one_at_a_time() -> None:
 
     run(scenario, max_in_flight_bytes=4 << 20)
     # A caller may hold half of the budget, and one message takes 4 MB with its calls and series.
-    assert 4 << 20 < most < 8 << 20
+    assert 4 << 20 < max(in_flight) < 8 << 20
 
 
 # ---- what a drain waits for

@@ -32,7 +32,7 @@ UNREDUCED = encoded("mse_loss", input=[3.0] * 1000, target=[1.0] * 1000, reducti
 def test_rpcs_that_are_open_to_all_are_bounded_and_take_nothing_from_others(path: str, sent: bytes, ended: bool) -> None:
     async def scenario(harness: Harness) -> None:
         budget = harness.server._listener._front._open_to_all
-        budget._max_bytes = 100 * OVERHEAD_BYTES
+        budget._shares.total = 100 * OVERHEAD_BYTES
         async with wire(harness) as client, wire(harness) as other:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
             for number in range(60):

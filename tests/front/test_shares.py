@@ -92,9 +92,9 @@ async def call_all_ways(harness: Harness, metadata: Any = None) -> None:
 def watch(harness: Harness) -> list[str]:
     """The callers of all calls that reach the queue, and of all bytes in flight."""
     seen: list[str] = []
-    add, change = harness.dispatcher._coalescer.add, harness.admission._change
+    add, change = harness.dispatcher._coalescer.add, harness.admission._shares.change
     harness.dispatcher._coalescer.add = lambda *args, **kwargs: (seen.append(kwargs["caller"]), add(*args, **kwargs))[1]
-    harness.admission._change = lambda nbytes, caller: (seen.append(caller), change(nbytes, caller))[1]
+    harness.admission._shares.change = lambda caller, nbytes: (seen.append(caller), change(caller, nbytes))[1]
     return seen
 
 
@@ -222,7 +222,7 @@ def test_a_caller_may_hold_as_much_as_it_leaves_free_and_a_little_of_the_last_qu
     for name in "yz":
         for hold in holds[name]:
             hold.release()
-    assert (admission.in_flight_bytes, admission._of_callers) == (0, {})
+    assert (admission.in_flight_bytes, admission._shares._held) == (0, {})
 
 
 def test_streams_that_are_never_answered_leave_room_for_other_callers(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,20 +231,20 @@ def test_streams_that_are_never_answered_leave_room_for_other_callers(file: str,
         large = call("mse_loss", input=[1.0] * 10_000, target=[0.0] * 10_000)
         answers: list[asyncio.Task[pb.ScoreStreamResponse]] = []
         while not any(answer.done() for answer in answers):
-            held = harness.admission._of_callers.get("alice", 0)
+            held = harness.admission._shares.held("alice")
             stream = harness.stub.ScoreStream(metadata=AS_ALICE)
-            await wait_until(lambda: stream.done() or harness.admission._of_callers.get("alice", 0) > held)  # noqa: B023
+            await wait_until(lambda: stream.done() or harness.admission._shares.held("alice") > held)  # noqa: B023
             if not stream.done():
                 await stream.write(send((1, large)))
                 await stream.done_writing()
             answers.append(answer := asyncio.ensure_future(stream.read()))
-            await wait_until(lambda: answer.done() or harness.admission._of_callers.get("alice", 0) > held + 80_000)  # noqa: B023
+            await wait_until(lambda: answer.done() or harness.admission._shares.held("alice") > held + 80_000)  # noqa: B023
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await answers[-1]
         assert error_of(refused.value).reason == "IN_FLIGHT_FULL"
         assert len(answers) > 4
         bobs = harness.losses.MseLoss(large.mse_loss, metadata=AS_BOB)
-        await wait_until(lambda: "bob" in harness.admission._of_callers)
+        await wait_until(lambda: "bob" in harness.admission._shares._held)
         gate.open()
         assert (await bobs).value == 1.0
         assert [one.outcomes[0].outcome.response.value for one in await asyncio.gather(*answers[:-1])] == [1.0] * (len(answers) - 1)

@@ -109,8 +109,7 @@ ENCODINGS: dict[str, Callable[[np.ndarray], bytes]] = {
 @pytest.mark.parametrize("make", ENCODINGS.values(), ids=ENCODINGS)
 def test_large_honest_messages_are_read_however_they_are_encoded(make: Callable[[np.ndarray], bytes]) -> None:
     message = tensors(make)
-    spec, public = LOSSES["MseLoss"], twins.public("MseLossRequest")
-    arguments = decode(spec, parse("MseLossRequest", message), lambda: public.FromString(message))
+    arguments = decode(LOSSES["MseLoss"], parse("MseLossRequest", message), message)
     assert arguments["target"].values.sum() == pytest.approx(100_000 * 99_999 / 2)
 
 

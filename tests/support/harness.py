@@ -132,6 +132,18 @@ class Harness:
     async def batch(self, calls: Sequence[pb.LossCall]) -> list[pb.LossOutcome]:
         return list((await self.stub.ScoreBatch(pb.ScoreBatchRequest(calls=calls))).outcomes)
 
+    def record_in_flight(self) -> list[int]:
+        """A list to which the bytes in flight are added each time that they change."""
+        shares, record = self.admission._shares, []
+        change = shares.change
+
+        def watched(holder: Any, difference: int) -> None:
+            change(holder, difference)
+            record.append(shares.used)
+
+        shares.change = watched  # type: ignore[method-assign]
+        return record
+
     def nothing_left(self) -> None:
         assert self.dispatcher.queued_calls == 0
         assert self.open_streams == 0

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lossd.statistics import divide
 from lossd_server.call import BATCH_MEAN, NONE, SUM, Answer, Answers, Call, Statistics
-from lossd_server.compute import reduce
 from lossd_server.compute.memory import Memory, Parts
 from lossd_server.errors import CallError
 from lossd_server.losses.spec import Kind, Tensor, Unreduced
@@ -123,7 +123,7 @@ def _split(calls: Sequence[Call], counts: list[int], reduced: _Reduced) -> list[
         ignored = _ignored(call, reduced, segments)
         sums, numerators = reduced.sums[segments], reduced.numerators[segments]
         if call.count > 1:
-            value = sums if call.reduction == SUM else list(map(reduce.mean, numerators, denominators))
+            value = sums if call.reduction == SUM else list(map(divide, numerators, denominators))
             answers.append(Answers(value, sums, numerators, denominators, ignored, size))
         else:
             statistics = Statistics(sums[0], numerators[0], denominators[0], size, ignored[0])
@@ -160,4 +160,4 @@ def _answer(call: Call, values: Encoded, statistics: Statistics) -> Answer:
         return Answer(statistics, values=values, shape=call.arrangement.output_shape, double=call.double)
     if call.reduction == SUM:
         return Answer(statistics, value=statistics.sum)
-    return Answer(statistics, value=reduce.mean(statistics.mean_numerator, statistics.mean_denominator))
+    return Answer(statistics, value=divide(statistics.mean_numerator, statistics.mean_denominator))

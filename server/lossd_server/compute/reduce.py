@@ -8,7 +8,6 @@ numpy adds in an order that depends on the number of elements alone, on every Py
 Python's own sum() does not: from 3.12 on it compensates for rounding. tests/compute/recorded_sums.json holds the sums.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,12 +26,3 @@ def segment_sums(values: NDArray[Any], counts: Sequence[int]) -> list[float]:
     with np.errstate(all="ignore"):
         sums: list[float] = np.add.reduceat(values.astype(np.float64, copy=False), starts).tolist()
     return sums
-
-
-def mean(numerator: float, denominator: float) -> float:
-    """numerator / denominator as in IEEE 754: 0/0 is NaN, x/0 an infinity."""
-    if denominator:
-        return numerator / denominator
-    if not numerator or math.isnan(numerator):
-        return math.nan
-    return math.copysign(math.inf, numerator) * math.copysign(1.0, denominator)

@@ -18,9 +18,10 @@ from typing import Any, Final, NoReturn
 import grpc
 
 from lossd_server import sockets
+from lossd_server.admission import request_too_large
 from lossd_server.config import Settings
 from lossd_server.errors import CallError, MessageMalformed, MetadataTooLarge, Unimplemented
-from lossd_server.front import listener, rpc, status, tls
+from lossd_server.front import listener, status, tls
 from lossd_server.front.callers import Callers
 from lossd_server.front.grpcio_peer import GrpcioPeer
 from lossd_server.front.reloading import Reloading
@@ -201,7 +202,7 @@ class _Handler(grpc.GenericRpcHandler):
             if message is grpc.aio.EOF:
                 return None
             if len(message) > method.max_message_bytes:
-                raise rpc.too_large(len(message), method.max_message_bytes)
+                raise request_too_large(len(message), method.max_message_bytes)
             return bytes(message)
 
         return read

@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
 
-from lossd_server.admission import Hold
-from lossd_server.errors import CallError, DeadlineExceeded, RequestTooLarge, UploadTooSlow
+from lossd_server.admission import Hold, request_too_large
+from lossd_server.errors import CallError, DeadlineExceeded, UploadTooSlow
 from lossd_server.front import status
 from lossd_server.front.compression import Unpacker
 from lossd_server.front.request_headers import RequestHeaders
@@ -94,17 +94,8 @@ def size_of(prefix: bytes | bytearray | memoryview, max_bytes: int) -> int:
     """The size in bytes of the message after this prefix. Raises RequestTooLarge."""
     size = int.from_bytes(prefix[1:PREFIX_BYTES])
     if size > max_bytes:
-        raise too_large(size, max_bytes)
+        raise request_too_large(size, max_bytes)
     return size
-
-
-def too_large(size: int, max_bytes: int) -> RequestTooLarge:
-    """The error of a message that exceeds the limit."""
-    return RequestTooLarge(
-        f"the request has {size} bytes; {max_bytes} are allowed: split the batch",
-        limit=max_bytes,
-        actual=size,
-    )
 
 
 def late() -> DeadlineExceeded:

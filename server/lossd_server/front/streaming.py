@@ -9,9 +9,10 @@ is unpacked, and is unpacked only if there is room for the result. The room pass
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
-from lossd_server.admission import OVERHEAD_BYTES, Hold, when_there_is_room
-from lossd_server.errors import CallError, Cancelled, InFlightFull, MessageMalformed
+from lossd_server.admission import OVERHEAD_BYTES, Hold, request_too_large, when_there_is_room
+from lossd_server.errors import CallError, Cancelled, MessageMalformed
 from lossd_server.front import rpc, status
 from lossd_server.front.compression import Unpacker
 from lossd_server.front.request_headers import RequestHeaders
@@ -74,7 +75,7 @@ class Streaming(Rpc):
             self._begun_at = time.monotonic()
         self._incoming += data
         if self.method.open_to_all and len(self._incoming) > PREFIX_BYTES + self.method.max_message_bytes:  # no window was reserved
-            self.refuse(rpc.too_large(len(self._incoming), self.method.max_message_bytes))
+            self.refuse(request_too_large(len(self._incoming), self.method.max_message_bytes))
             return
         self._ended = ended
         self._changed.set()
@@ -199,24 +200,22 @@ class Streaming(Rpc):
             return
         stop = PREFIX_BYTES + rpc.size_of(self._incoming, self.method.max_message_bytes)
         if stop > INITIAL_WINDOW:
-            self._extra = await when_there_is_room(lambda: self._hold.beside(stop), rpc.RECEIVE_SECONDS)
+
+            async def take() -> Hold:
+                return self._hold.beside(stop)
+
+            self._extra = await when_there_is_room(take, rpc.RECEIVE_SECONDS)
             self._begun_at = time.monotonic()
             self._link.connection.grant(self._stream, stop - INITIAL_WINDOW)
 
     async def _unpack(self, message: bytes) -> tuple[bytes, Hold | None]:
         """The unpacked message, and the room of a long one. Waits for that room. Raises CallError."""
-        max_bytes, ends_at = self.method.max_message_bytes, time.monotonic() + rpc.RECEIVE_SECONDS
+        max_bytes = self.method.max_message_bytes
         short = self._unpacker.unpack_short(message, self.encoding, max_bytes)
         if short is not None:
             return short, None
-        while True:
-            try:
-                return await self._unpacker.unpack(message, self.encoding, max_bytes, self.caller, self._hold.beside)
-            except InFlightFull as full:
-                if time.monotonic() >= ends_at:
-                    raise
-                pause_seconds = full.retry_after_seconds
-            await asyncio.sleep(pause_seconds)
+        unpack = partial(self._unpacker.unpack, message, self.encoding, max_bytes, self.caller, self._hold.beside)
+        return await when_there_is_room(unpack, rpc.RECEIVE_SECONDS)
 
     # Output
 

@@ -67,11 +67,6 @@ class Unary(Rpc):
         self.hold: Hold | None = method.reserve(0, caller)
         self.cancel: Callable[[], object] | None = None
 
-    @property
-    def ended(self) -> bool:
-        """Whether the RPC was answered, refused or aborted."""
-        return bool(self.code)
-
     # Receiver
 
     def data(self, data: memoryview, ended: bool) -> None:  # noqa: D102

@@ -134,7 +134,6 @@ class ServerProtocol(asyncio.BufferedProtocol):
             transport.abort()
             return
         self._hub.links.add(self)
-        self._flushing = True
         self.flush()
 
     def get_buffer(self, _: int) -> memoryview:  # noqa: D102

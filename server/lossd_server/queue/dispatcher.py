@@ -22,10 +22,10 @@ import structlog
 from lossd_server.call import CALL_OVERHEAD_BYTES, Call, Execution, Outcome, Success
 from lossd_server.compute.batch import answer_empty
 from lossd_server.compute.device import Device, Results
-from lossd_server.errors import CallError, Cancelled, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
+from lossd_server.errors import CallError, DeadlineExceeded, DeviceLost, DeviceUnavailable, QueueFull
 from lossd_server.queue.coalescer import Coalescer, Full
 from lossd_server.queue.observer import BatchObserver
-from lossd_server.queue.submission import Entry, Submission
+from lossd_server.queue.submission import Entry, Submission, cancelled
 from lossd_server.queue.time_slices import TimeSlices, Work
 
 # A batch whose estimated time is below this stays on the event loop: two thread switches and the fight for the interpreter
@@ -125,7 +125,7 @@ class Dispatcher:
         for ticket in list(tickets.values()) if index is None else [tickets.get(index)]:
             pending = None if ticket is None else ticket.item
             if ticket is not None and pending is not None and self._coalescer.cancel(ticket):
-                pending.submission.settle(pending.index, Cancelled("cancelled by the caller"))
+                pending.submission.settle(pending.index, cancelled())
 
     def abandon(self, error: Callable[[], CallError]) -> None:
         """Takes every queued call out; each gets an error of its own."""

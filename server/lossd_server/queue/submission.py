@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossd_server.call import Call, Outcome
+from lossd_server.errors import Cancelled
 from lossd_server.log import unexpected
 from lossd_server.queue.coalescer import Ticket
 
@@ -19,6 +20,11 @@ class Entry:
     call: Call
     deadline: float | None = None  # on the dispatcher's clock
     caller: str = ""
+
+
+def cancelled() -> Cancelled:
+    """The outcome of a call that nobody waits for any more."""
+    return Cancelled("cancelled by the caller")
 
 
 class Submission:

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Request message -> Arguments. The schema defines what a request contains; only fields that are set are visited."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
-
 from lossd import twins
-from lossd_server.errors import MessageMalformed, ShapeMismatch, TooManyFields
+from lossd_server.errors import ShapeMismatch, TooManyFields
 from lossd_server.losses.spec import Argument, Arguments, Flag, Group, Integer, Lengths, LossSpec, Real, Tensor
 from lossd_server.losses.tensor import Encoded, Unpacked, decode_tensor
 from lossd_server.requests import bounds, protobuf, skeleton
@@ -24,22 +22,20 @@ def parse(message_name: str, payload: Encoded) -> Any:
     """Parses a message of lossd.v1, given its name, to its twin. Raises MessageMalformed, TooManyFields or ShapeMismatch."""
     twin = twins.twin(message_name)
     bounds.check(payload, twin.DESCRIPTOR)
-    try:
-        return twin.FromString(payload)
-    except DecodeError:
-        raise _malformed(message_name) from None
+    return protobuf.parse(twin, payload)
 
 
 def read(spec: LossSpec, message: Encoded) -> Arguments:
     """The arguments of an encoded request. Raises MessageMalformed, TooManyFields, or InvalidArgument, naming the field."""
     name = f"{spec.rpc}Request"
     if len(message) <= bounds.ABOVE_BYTES:
-        return decode(spec, parse(name, message), lambda: twins.public(name).FromString(message))
-    bounds.check(message, twins.twin(name).DESCRIPTOR)
+        return decode(spec, parse(name, message), message)
+    twin = twins.twin(name)
+    bounds.check(message, twin.DESCRIPTOR)
     try:
-        found = skeleton.without_payloads(twins.twin(name).DESCRIPTOR, message)
+        found = skeleton.without_payloads(twin.DESCRIPTOR, message)
     except protobuf.Malformed:
-        raise _malformed(name) from None
+        raise protobuf.malformed(twin) from None
     if found is not None:
         thin, spans = found
         view = memoryview(message)
@@ -51,28 +47,20 @@ def read(spec: LossSpec, message: Encoded) -> Arguments:
             limit=1,
             actual=2,
         )
-    return decode(spec, parse(name, message), lambda: twins.public(name).FromString(message))
+    return decode(spec, protobuf.parse(twin, message), message)
 
 
-def decode(spec: LossSpec, message: Any, public: Callable[[], Any] | None = None) -> Arguments:
-    """The arguments of a request, given as the twin of its message. Raises InvalidArgument, naming the field.
+def decode(spec: LossSpec, message: Any, original: Encoded | None = None) -> Arguments:
+    """The arguments of a request, given as the twin of its message. Raises MessageMalformed, or InvalidArgument, naming the field.
 
-    `public` parses the original bytes with the public class. It is called only for values that a twin cannot read: elements that
-    are not packed. Without it those elements come from the twin, which has lost the order of packed and single elements of a field.
+    `original` has the bytes that were parsed. They are parsed again, with the public class, only for values that a twin cannot read:
+    elements that are not packed. Without them those elements come from the twin, which has lost the order of packed and single
+    elements of a field.
     """
-    try:
+    with suppress(Unpacked):
         return _read(spec.arguments, message, "")
-    except Unpacked:
-        pass
-    try:
-        whole = twins.public(f"{spec.rpc}Request").FromString(message.SerializeToString()) if public is None else public()
-    except DecodeError:
-        raise _malformed(f"{spec.rpc}Request") from None
-    return _read(spec.arguments, whole, "", public=True)
-
-
-def _malformed(message_name: str) -> MessageMalformed:
-    return MessageMalformed("", f"the bytes are not a lossd.v1.{message_name}")
+    whole = message.SerializeToString() if original is None else original
+    return _read(spec.arguments, protobuf.parse(twins.public(f"{spec.rpc}Request"), whole), "", public=True)
 
 
 def _read(

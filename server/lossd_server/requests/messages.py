@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf import message_factory
-from google.protobuf.message import DecodeError
 
 from lossd import twins
 from lossd_server.call import CALL_OVERHEAD_BYTES
-from lossd_server.errors import CallError, MessageMalformed, TooManyCalls, TooManyFields
+from lossd_server.errors import CallError, TooManyCalls, TooManyFields
 from lossd_server.losses.tensor import Encoded
 from lossd_server.requests import bounds, protobuf
 
@@ -42,6 +41,15 @@ class Apart:
     around: dict[str, list[Any]]
     cancelled_ids: Sequence[int] = ()
 
+    def add(self, calls: Sequence[Encoded], envelopes: Sequence[Any]) -> None:
+        """Adds calls, and the fields beside each from its parsed StreamCall or SeriesCall."""
+        self.calls += calls
+        for name, values in self.around.items():
+            if envelopes[0].DESCRIPTOR.fields_by_name[name].has_presence:
+                values += [getattr(envelope, name) if envelope.HasField(name) else None for envelope in envelopes]
+            else:
+                values += [getattr(envelope, name) for envelope in envelopes]
+
 
 def split(message_name: str, message: Encoded, *around: str) -> Generator[None, None, Apart]:
     """The calls of a message, each as bytes or as a view of the message, and the fields named in `around` beside each call.
@@ -53,15 +61,17 @@ def split(message_name: str, message: Encoded, *around: str) -> Generator[None, 
     if len(message) > _PARSE_UP_TO_BYTES:
         yield from _split(record, message, apart)
         return apart
-    parsed = _parse(record, message)
+    parsed = protobuf.parse(record, message)
     apart.cancelled_ids = getattr(parsed, "cancelled_ids", ())
     _check_counts(len(parsed.calls), len(apart.cancelled_ids))
     if not around:
         apart.calls = list(parsed.calls)
-    for position, envelope in enumerate(parsed.calls if around else ()):
-        _add(apart, envelope, envelope.call)
-        if not (position + 1) % _CALLS_IN_A_STEP:
+        return apart
+    for start in range(0, len(parsed.calls), _CALLS_IN_A_STEP):
+        if start:
             yield
+        envelopes = parsed.calls[start : start + _CALLS_IN_A_STEP]
+        apart.add([envelope.call for envelope in envelopes], envelopes)
     return apart
 
 
@@ -79,25 +89,6 @@ def bare(error: CallError) -> CallError:
 # Implementation details follow.
 
 
-def _parse(record: Any, message: Encoded) -> Any:
-    try:
-        return record.FromString(message)
-    except DecodeError:
-        raise _malformed(record) from None
-
-
-def _add(apart: Apart, envelope: Any, call: Encoded) -> None:
-    apart.calls.append(call)
-    for name, values in apart.around.items():
-        is_set = not _has_presence(envelope, name) or envelope.HasField(name)
-        values.append(getattr(envelope, name) if is_set else None)
-
-
-def _has_presence(envelope: Any, name: str) -> bool:
-    has_presence: bool = envelope.DESCRIPTOR.fields_by_name[name].has_presence
-    return has_presence
-
-
 def _split(record: Any, message: Encoded, apart: Apart) -> Generator[None, None, None]:
     view = memoryview(message)
     envelope_type = record.DESCRIPTOR.fields_by_number[_CALLS].message_type
@@ -111,7 +102,8 @@ def _split(record: Any, message: Encoded, apart: Apart) -> Generator[None, None,
                 if envelope is None:
                     apart.calls.append(content)
                 else:
-                    _add(apart, *_envelope(envelope, content))
+                    around, call = _envelope(envelope, content)
+                    apart.add([call], [around])
             elif found.kind in protobuf.GROUPS:  # none of our messages has groups, and how protobuf would read them is unknown here
                 raise protobuf.Malformed
             elif found.number == _CANCELLED_IDS and "cancelled_ids" in record.DESCRIPTOR.fields_by_name:
@@ -124,15 +116,15 @@ def _split(record: Any, message: Encoded, apart: Apart) -> Generator[None, None,
             if not position % _CALLS_IN_A_STEP:
                 yield
     except protobuf.Malformed:
-        raise _malformed(record) from None
+        raise protobuf.malformed(record) from None
     if cancellations:
-        apart.cancelled_ids = _parse(record, b"".join(cancellations)).cancelled_ids
+        apart.cancelled_ids = protobuf.parse(record, b"".join(cancellations)).cancelled_ids
 
 
 def _envelope(envelope: Any, view: memoryview) -> tuple[Any, Encoded]:
     """The fields beside a call, and the call itself. A large call is neither parsed nor copied."""
     if len(view) <= _PARSE_UP_TO_BYTES:
-        parsed = _parse(envelope, view)
+        parsed = protobuf.parse(envelope, view)
         return parsed, parsed.call
     number = envelope.DESCRIPTOR.fields_by_name["call"].number
     calls: list[memoryview] = []
@@ -145,12 +137,8 @@ def _envelope(envelope: Any, view: memoryview) -> tuple[Any, Encoded]:
         elif len(around) < _CALLS_IN_A_STEP:
             around.append(bytes(view[found.begin : found.stop]))
     if len(calls) != 1:
-        raise _malformed(envelope)
-    return _parse(envelope, b"".join(around)), calls[0]
-
-
-def _malformed(record: Any) -> MessageMalformed:
-    return MessageMalformed("", f"the bytes are not a lossd.v1.{record.DESCRIPTOR.name}")
+        raise protobuf.malformed(envelope)
+    return protobuf.parse(envelope, b"".join(around)), calls[0]
 
 
 def _check_counts(calls: int, cancelled: int) -> None:

@@ -6,10 +6,12 @@ without reading them. All other modules read the wire format through it.
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
+from lossd_server.errors import MessageMalformed
 from lossd_server.losses.tensor import Encoded
 
 VARINT: Final = 0
@@ -35,6 +37,19 @@ SMALL_VARINTS: Final = [bytes([number]) for number in range(128)]
 
 class Malformed(Exception):  # noqa: N818 - a signal: the reader of the message raises the error that says what is wrong
     """The bytes are not a message."""
+
+
+def parse(message_class: Any, message: Encoded) -> Any:
+    """Parses a message of lossd.v1 with one of its classes. Raises MessageMalformed."""
+    try:
+        return message_class.FromString(message)
+    except DecodeError:
+        raise malformed(message_class) from None
+
+
+def malformed(message_class: Any) -> MessageMalformed:
+    """The error of bytes that are not a message of this class."""
+    return MessageMalformed("", f"the bytes are not a lossd.v1.{message_class.DESCRIPTOR.name}")
 
 
 class Field(NamedTuple):

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from google.protobuf.message import DecodeError
-
 from lossd import twins
 from lossd.v1 import evaluation_service_pb2
 from lossd_server.call import Call
@@ -111,10 +109,7 @@ def _request_of(message: Encoded) -> tuple[str, Encoded]:
                 return member.name, memoryview(message)[found.start : found.stop]
         if len(message) > decode.IN_ONE_PIECE_ABOVE_BYTES:
             raise MessageMalformed("", "the bytes are not a lossd.v1.LossCall with one request")
-    try:
-        envelope = twins.envelope("LossCall").FromString(message)
-    except DecodeError:
-        raise MessageMalformed("", "the bytes are not a lossd.v1.LossCall") from None
+    envelope = protobuf.parse(twins.envelope("LossCall"), message)
     member_name = envelope.WhichOneof("request")
     if member_name is None:
         raise TensorMissing("request", "is required: the request of one of the losses that this server has")

@@ -124,7 +124,7 @@ def _known_fields(
     seen: dict[int, int] = {}
     for found in protobuf.fields(message, position, end):
         field = descriptor.fields_by_number.get(found.number)
-        if found.kind in (protobuf.START_GROUP, protobuf.END_GROUP):
+        if found.kind in protobuf.GROUPS:
             raise _Irregular
         if field is not None and found.kind != protobuf.LENGTH:
             if field.type == field.TYPE_BYTES:  # elements that are not packed

@@ -7,18 +7,13 @@ from typing import Protocol
 
 from lossd_server.admission import Hold
 from lossd_server.call import Call, Outcome
-from lossd_server.errors import CallError, Cancelled
+from lossd_server.errors import CallError
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
 from lossd_server.queue.dispatcher import Dispatcher
-from lossd_server.queue.submission import Entry, Submission
+from lossd_server.queue.submission import Entry, Submission, cancelled
 from lossd_server.queue.time_slices import Work
 from lossd_server.service import responses
-
-
-def cancelled() -> Cancelled:
-    """The outcome of a request that nobody waits for any more."""
-    return Cancelled("cancelled by the caller")
 
 
 class Requests:

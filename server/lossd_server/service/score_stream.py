@@ -15,10 +15,10 @@ from lossd_server.admission import Hold
 from lossd_server.call import Outcome
 from lossd_server.errors import CallError, HyperparameterOutOfRange, IdInUse, Unavailable
 from lossd_server.queue.dispatcher import Dispatcher
+from lossd_server.queue.submission import cancelled
 from lossd_server.requests.messages import Apart, bare, overhead_bytes, split
 from lossd_server.requests.protobuf import encoded_varint
 from lossd_server.service import responses
-from lossd_server.service.requests import cancelled
 from lossd_server.service.scoring import Service
 from lossd_server.service.streams import MessageStream, Output, Read, StreamRequests
 

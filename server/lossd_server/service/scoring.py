@@ -12,9 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 from lossd.v1 import loss_service_pb2
-from lossd_server.admission import Admission, Hold
+from lossd_server.admission import Admission, Hold, request_too_large
 from lossd_server.call import Call
-from lossd_server.errors import CallError, RequestTooLarge
+from lossd_server.errors import CallError
 from lossd_server.log import unexpected
 from lossd_server.losses.spec import LossSpec
 from lossd_server.losses.tensor import Encoded
@@ -115,11 +115,7 @@ class Service:
     def reserve(self, nbytes: int, caller: str) -> Hold:
         """Counts a message until its hold is released, after its answer. Raises ShuttingDown, RequestTooLarge or InFlightFull."""
         if nbytes > self.max_request_bytes:
-            raise RequestTooLarge(
-                f"the request has {nbytes} bytes; {self.max_request_bytes} are allowed: split the batch",
-                limit=self.max_request_bytes,
-                actual=nbytes,
-            )
+            raise request_too_large(nbytes, self.max_request_bytes)
         return self.admission.reserve(nbytes, caller)
 
     # Implementation details follow.
