@@ -14,6 +14,7 @@ import numpy as np
 from lossd import twins
 from lossd.v1 import evaluation_service_pb2 as evaluation_pb2
 from lossd.v1 import options_pb2, vocabulary_pb2
+from support.wire_format import varint, within
 
 from .attack import Attack, Outcome
 
@@ -27,31 +28,18 @@ OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_leng
 # -- messages
 
 
-def varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-def nested(number: int, content: bytes) -> bytes:
-    """A field that holds a message, a string or bytes."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
 def _pair(*, shape: Sequence[int] = (1,)) -> bytes:
-    tensor = b"".join([nested(1, b"".join([varint(n) for n in shape])), nested(2, nested(1, struct.pack("<f", 0.5)))])
-    return nested(1, tensor) + nested(2, tensor)
+    tensor = b"".join([within(1, b"".join([varint(n) for n in shape])), within(2, within(1, struct.pack("<f", 0.5)))])
+    return within(1, tensor) + within(2, tensor)
 
 
 def _triplet(margin: float, p: float, eps: float) -> bytes:
-    tensor = nested(1, b"\x01\x01") + nested(2, nested(1, struct.pack("<f", 0.5)))
+    tensor = within(1, b"\x01\x01") + within(2, within(1, struct.pack("<f", 0.5)))
     message = evaluation_pb2.LossCall()
     message.triplet_margin_loss.margin, message.triplet_margin_loss.p, message.triplet_margin_loss.eps = margin, p, eps
     message.triplet_margin_loss.precision = options_pb2.PRECISION_FLOAT64  # float32 has too few such numbers
     options = message.triplet_margin_loss.SerializeToString()
-    return nested(19, b"".join([nested(number, tensor) for number in (1, 2, 3)]) + options)
+    return within(19, b"".join([within(number, tensor) for number in (1, 2, 3)]) + options)
 
 
 def colliding_calls(count: int = _CALLS) -> list[bytes]:
@@ -65,19 +53,19 @@ def colliding_calls(count: int = _CALLS) -> list[bytes]:
 def huber_calls(count: int = _CALLS, *, different: bool = True) -> list[bytes]:
     """LossCalls of one element each, with hyper-parameters of their own or all the same."""
     pair = _pair()
-    return [nested(4, pair + b"\x51" + struct.pack("<d", 1.0 + different * index / 1024)) for index in range(count)]
+    return [within(4, pair + b"\x51" + struct.pack("<d", 1.0 + different * index / 1024)) for index in range(count)]
 
 
 def batch(calls: Iterable[bytes]) -> bytes:
-    return b"".join([nested(1, call) for call in calls])
+    return b"".join([within(1, call) for call in calls])
 
 
 def evaluation(calls: Iterable[bytes]) -> bytes:
-    return b"".join([nested(1, nested(1, b"a") + nested(2, call)) for call in calls])
+    return b"".join([within(1, within(1, b"a") + within(2, call)) for call in calls])
 
 
 def streamed(calls: Iterable[bytes]) -> bytes:
-    return b"".join([nested(1, b"\x08" + varint(index + 1) + nested(2, call)) for index, call in enumerate(calls)])
+    return b"".join([within(1, b"\x08" + varint(index + 1) + within(2, call)) for index, call in enumerate(calls)])
 
 
 def unknown_varints() -> bytes:
@@ -88,20 +76,20 @@ def unknown_varints() -> bytes:
 def single_floats() -> bytes:
     """A tensor of 13 million floats, each with a tag of its own."""
     count = _LARGEST // 5 - 100
-    tensor = nested(1, nested(1, varint(count)) + nested(2, b"\x0d\0\0\0\0" * count))
-    return tensor + nested(2, nested(1, varint(count)) + nested(2, nested(1, b"")))
+    tensor = within(1, within(1, varint(count)) + within(2, b"\x0d\0\0\0\0" * count))
+    return tensor + within(2, within(1, varint(count)) + within(2, within(1, b"")))
 
 
 def bools_with_a_two() -> bytes:
     values = bytearray(b"\x01") * 62_000_000
     values[-1] = 2
-    return nested(1, nested(1, varint(len(values))) + nested(6, nested(1, bytes(values))))
+    return within(1, within(1, varint(len(values))) + within(6, within(1, bytes(values))))
 
 
 def shape_of_ones() -> bytes:
     """A tensor of one element whose shape has 60 million extents."""
     extents = b"\x01" * 60_000_000
-    return nested(1, nested(1, extents) + nested(2, nested(1, struct.pack("<f", 0.5))))
+    return within(1, within(1, extents) + within(2, within(1, struct.pack("<f", 0.5))))
 
 
 def adaptive(rows: int, clusters: int = 1024) -> bytes:

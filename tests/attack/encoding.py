@@ -44,15 +44,3 @@ def loss_call(rpc: str, message: bytes) -> bytes:
     setattr(call, MEMBERS[rpc], message)
     encoded: bytes = call.SerializeToString()
     return encoded
-
-
-def field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*encoded, value])

@@ -8,7 +8,6 @@ need none in any case.
 
 import asyncio
 import gzip
-import struct
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,16 +19,12 @@ from lossd_server.http2 import frames
 from lossd_server.http2.header_blocks import literal
 from lossd_server.http2.streams import INITIAL_WINDOW
 from support.encoded_requests import encoded
+from support.grpc_wire import CHECK, EVALUATE, MSE, REFLECTION, SCORE_STREAM, WATCH, prefixed
 from support.harness import square
+from support.wire_format import varint
 
 Attack = Callable[[str, float], Awaitable[None]]
 
-MSE: Final = "/lossd.v1.LossService/MseLoss"
-EVALUATE: Final = "/lossd.v1.EvaluationService/Evaluate"
-SCORE_STREAM: Final = "/lossd.v1.EvaluationService/ScoreStream"
-CHECK: Final = "/grpc.health.v1.Health/Check"
-WATCH: Final = "/grpc.health.v1.Health/Watch"
-REFLECTION: Final = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 _STREAMS: Final = 1000  # of a connection
 _BOMB_BYTES: Final = 1 << 20  # unpacked: what a server of small limits still takes
@@ -44,8 +39,8 @@ async def unread_answers(address: str, seconds: float) -> None:
     message = pb.EvaluateRequest()
     for number in range(3000):
         message.calls.add(series=f"{number:0200d}", call=square(1))
-    evaluate = _prefixed(message.SerializeToString())
-    unreduced = _prefixed(encoded("mse_loss", input=[1.0] * 100_000, target=[0.0] * 100_000, reduction="none")[1])
+    evaluate = prefixed(message.SerializeToString())
+    unreduced = prefixed(encoded("mse_loss", input=[1.0] * 100_000, target=[0.0] * 100_000, reduction="none")[1])
 
     async def press(connection: Connection) -> None:
         for number in range(_STREAMS):
@@ -69,12 +64,12 @@ async def unread_refusals(address: str, seconds: float) -> None:
 
 async def unread_checks(address: str, seconds: float) -> None:
     """Health checks whose answers nobody takes, on streams whose window stays at 0: no token is needed."""
-    await _with_connections(address, seconds, _open_many(CHECK, _prefixed(b"")), count=64, settings={frames.INITIAL_WINDOW_SIZE: 0})
+    await _with_connections(address, seconds, _open_many(CHECK, prefixed(b"")), count=64, settings={frames.INITIAL_WINDOW_SIZE: 0})
 
 
 async def watches(address: str, seconds: float) -> None:
     """As many Health Watch streams as the server takes: no token is needed."""
-    await _with_connections(address, seconds, _open_many(WATCH, _prefixed(b"")), count=64)
+    await _with_connections(address, seconds, _open_many(WATCH, prefixed(b"")), count=64)
 
 
 async def checks_that_never_come(address: str, seconds: float) -> None:
@@ -95,7 +90,7 @@ async def idle_streams(address: str, seconds: float) -> None:
 
 async def gzip_bombs(address: str, seconds: float) -> None:
     """Unary requests of a kilobyte that unpack to a megabyte of nothing."""
-    bomb = _prefixed(gzip.compress(bytes(_BOMB_BYTES), 9), compressed=True)
+    bomb = prefixed(gzip.compress(bytes(_BOMB_BYTES), 9), compressed=True)
 
     async def press(connection: Connection) -> None:
         while True:
@@ -113,9 +108,9 @@ async def gzip_on_streams(address: str, seconds: float) -> None:
     stream, evaluate = pb.ScoreStreamRequest(), pb.EvaluateRequest()
     stream.calls.add(id=1, call=square(1))
     evaluate.calls.add(series="one", call=square(1))
-    padding = b"\xfa\x7f" + _varint(_BOMB_BYTES - 1000) + bytes(_BOMB_BYTES - 1000)  # an unknown field
+    padding = b"\xfa\x7f" + varint(_BOMB_BYTES - 1000) + bytes(_BOMB_BYTES - 1000)  # an unknown field
     bombs = [
-        (path, 24 * _prefixed(gzip.compress(message.SerializeToString() + padding, 9), compressed=True))
+        (path, 24 * prefixed(gzip.compress(message.SerializeToString() + padding, 9), compressed=True))
         for path, message in ((SCORE_STREAM, stream), (EVALUATE, evaluate))
     ]
 
@@ -249,15 +244,3 @@ def _block(path: str, encoding: str = "") -> bytes:
     if encoding:
         fields["grpc-encoding"] = encoding
     return b"".join([literal(name.encode(), value.encode()) for name, value in fields.items()])
-
-
-def _prefixed(message: bytes, *, compressed: bool = False) -> bytes:
-    return struct.pack(">?I", compressed, len(message)) + message
-
-
-def _varint(number: int) -> bytes:
-    parts = bytearray()
-    while number > 127:
-        parts.append(number & 127 | 128)
-        number >>= 7
-    return bytes((*parts, number))

@@ -14,9 +14,10 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from lossd import twins
 from lossd.v1 import evaluation_service_pb2 as evaluation_pb2
+from support.wire_format import within
 
 from .corpus import Valid
-from .encoding import convert, field, loss_call, pack, tensors_of
+from .encoding import convert, loss_call, pack, tensors_of
 
 INTEGERS = (
     0, 1, 2, 3, 5, 7, 8, 100, -1, -2, -100, 255, 256, 2**15, 2**16, 10**6, 2**31 - 1, 2**31, -(2**31), 2**32, 2**62, 2**63 - 1, -(2**63),
@@ -87,12 +88,12 @@ class Mutator:
                 id_, part = len(sent), call
             elif name == "EvaluateRequest":
                 series = self.random.choice(("", "a", "b", "\N{SNOWMAN}", "x" * 300))
-                id_, part = len(sent), field(1, series.encode()) + field(2, call)
+                id_, part = len(sent), within(1, series.encode()) + within(2, call)
             else:
                 id_ = self.random.getrandbits(62) + 1
-                part = evaluation_pb2.StreamCall(id=id_, timeout_seconds=self._timeout()).SerializeToString() + field(2, call)
+                part = evaluation_pb2.StreamCall(id=id_, timeout_seconds=self._timeout()).SerializeToString() + within(2, call)
             sent.append((id_, valid))
-            parts.append(field(1, part))
+            parts.append(within(1, part))
         message = b"".join(parts)
         if name == "ScoreStreamRequest" and self.random.random() < 0.2:
             message += evaluation_pb2.ScoreStreamRequest(cancelled_ids=[self.random.getrandbits(63) for _ in range(20)]).SerializeToString()
@@ -259,7 +260,7 @@ class Mutator:
         if extra == 0:
             encoded += encoded  # singular messages merge
         elif extra == 1:
-            encoded = field(self.random.choice((15, 99, 1000)), b"what") + encoded
+            encoded = within(self.random.choice((15, 99, 1000)), b"what") + encoded
         elif extra == 2:
             encoded = b"\x7b" * 20 + b"\x7c" * 20 + encoded  # groups within groups
         return encoded

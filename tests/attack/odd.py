@@ -10,16 +10,17 @@ from functools import partial
 import grpc
 
 from lossd_server.requests.messages import MAX_CALLS
+from support.wire_format import varint, within
 
 from .attack import Attack, Outcome
-from .costly import EVALUATION, LOSS, OPTIONS, batch, evaluate, huber_calls, linear_cross_entropy, nested, unary, varint
+from .costly import EVALUATION, LOSS, OPTIONS, batch, evaluate, huber_calls, linear_cross_entropy, unary
 
 _REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 
 def heavy_batch() -> bytes:
     """300 calls of 0.1 s of the device each, none of which may share a batch with another."""
-    return batch([nested(23, linear_cross_entropy(9_000, 9_000))] * 300)
+    return batch([within(23, linear_cross_entropy(9_000, 9_000))] * 300)
 
 
 def expiring_calls() -> bytes:
@@ -28,7 +29,7 @@ def expiring_calls() -> bytes:
     timeouts = [b"\x19" + struct.pack("<d", 1e-4 + index % 1000 / 1e4) for index in range(len(calls))]
     return b"".join(
         [
-            nested(1, b"\x08" + varint(index + 1) + nested(2, call) + timeout)
+            within(1, b"\x08" + varint(index + 1) + within(2, call) + timeout)
             for index, (call, timeout) in enumerate(zip(calls, timeouts, strict=True))
         ]
     )
@@ -36,7 +37,7 @@ def expiring_calls() -> bytes:
 
 def many_series() -> bytes:
     """10,000 series with names of 256 bytes."""
-    return b"".join([nested(1, nested(1, f"{index:0256}".encode()) + nested(2, call)) for index, call in enumerate(huber_calls(10_000))])
+    return b"".join([within(1, within(1, f"{index:0256}".encode()) + within(2, call)) for index, call in enumerate(huber_calls(10_000))])
 
 
 async def stream_messages(make: Callable[[], bytes], address: str, seconds: float, *, path: str = EVALUATION + "ScoreStream") -> Outcome:
@@ -65,8 +66,8 @@ async def stream_messages(make: Callable[[], bytes], address: str, seconds: floa
 def cancelling() -> bytes:
     """A ScoreStream message of 8,000 calls, all of which the same message's successor cancels."""
     ids = b"".join([varint(index + 1) for index in range(8_000)])
-    calls = b"".join([nested(1, b"\x08" + varint(index + 1) + nested(2, call)) for index, call in enumerate(huber_calls(8_000))])
-    return nested(2, ids) + calls
+    calls = b"".join([within(1, b"\x08" + varint(index + 1) + within(2, call)) for index, call in enumerate(huber_calls(8_000))])
+    return within(2, ids) + calls
 
 
 async def tiny_timeouts(address: str, seconds: float) -> Outcome:
@@ -91,12 +92,12 @@ async def tiny_timeouts(address: str, seconds: float) -> Outcome:
 
 def schemas() -> bytes:
     """A reflection request for the schema that depends on most others."""
-    return nested(4, b"lossd.v1.EvaluationService")
+    return within(4, b"lossd.v1.EvaluationService")
 
 
 def echo() -> bytes:
     """A reflection request whose answer repeats its host of 60 MB."""
-    return nested(1, bytes(60_000_000)) + nested(4, b"lossd.v1.LossService")
+    return within(1, bytes(60_000_000)) + within(4, b"lossd.v1.LossService")
 
 
 ATTACKS = (

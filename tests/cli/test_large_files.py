@@ -16,17 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-
-@contextmanager
-def serving() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server in a process of its own, and where it listens."""
-    command = [sys.executable, "-W", "error", "-m", "lossd.cli", "serve", "--listen=127.0.0.1:0", "--admin-listen=", "--device=cpu"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process, process.stdout.readline().split()[-1]
-        finally:
-            process.kill()
+from support.server_process import serving
 
 
 @contextmanager

@@ -2,14 +2,11 @@
 """What the clients try again, how long, and what they say when it does not help."""
 
 import asyncio
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -17,6 +14,7 @@ import pytest
 import lossd
 import lossd.testing
 from support.fake_server import UNARY, Fake, Refused, fake_server, score_of
+from support.server_process import serving
 
 RETRIED = grpc.StatusCode.UNAVAILABLE
 
@@ -93,17 +91,6 @@ def test_a_call_waits_for_a_server_that_is_not_there_yet(coalesce: bool) -> None
 
 
 # -- a server that dies while its clients call
-
-
-@contextmanager
-def serving(address: str = "127.0.0.1:0") -> "Iterator[tuple[subprocess.Popen[str], str]]":
-    command = [sys.executable, "-W", "error", "-m", "lossd.cli", "serve", f"--listen={address}", "--admin-listen=", "--device=cpu"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process, process.stdout.readline().split()[-1]
-        finally:
-            process.kill()
 
 
 class Fates:

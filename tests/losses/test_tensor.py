@@ -19,6 +19,7 @@ from lossd_server.errors import InvalidArgument, MessageMalformed, TensorByteLen
 from lossd_server.losses import LOSSES, tensor
 from lossd_server.losses.tensor import Array, decode_tensor
 from lossd_server.requests.decode import decode, parse
+from support.wire_format import varint
 
 SPEC = LOSSES["MseLoss"]
 NUMBERS = {"float32": "<f4", "float64": "<f8", "int32": "<i4", "int64": "<i8", "bool": "?"}  # packed fields
@@ -42,14 +43,6 @@ def public_tensor(kind: str, array: np.ndarray) -> tensor_pb2.Tensor:
 
 def twin_of(message: tensor_pb2.Tensor | bytes) -> Any:
     return twins.twin("Tensor").FromString(message if isinstance(message, bytes) else message.SerializeToString())
-
-
-def varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*encoded, value])
 
 
 def field(number: int, wire_type: int, content: bytes) -> bytes:

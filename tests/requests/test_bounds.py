@@ -17,21 +17,9 @@ from lossd_server.requests import decode as decoding
 from lossd_server.requests.decode import decode, parse
 from samples import SAMPLES
 from support.encoded_requests import encoded
+from support.wire_format import varint, within
 
 N = 1 << 20
-
-
-def varint(value: int) -> bytes:
-    encoded_value = bytearray()
-    while value > 127:
-        encoded_value.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*encoded_value, value])
-
-
-def within(number: int, content: bytes) -> bytes:
-    """A length-delimited field."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def apart(name: str, message: bytes, *around: str) -> Any:

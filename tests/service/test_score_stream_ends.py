@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lossd.v1 import evaluation_service_pb2 as pb
+from lossd_server.admission import OVERHEAD_BYTES
 from lossd_server.requests.messages import overhead_bytes
 from lossd_server.service.streams import MAX_HELD_BYTES, MessageStream, Received
 from support.harness import Harness, Session, call, error_of, reading, run, send, square, wait_until
@@ -108,6 +109,36 @@ def test_a_client_that_disappears_leaves_nothing_behind(monkeypatch: pytest.Monk
         assert harness.held_bytes == 0
         await wait_until(lambda: not reading())
         gate.open()
+
+    run(scenario)
+
+
+def test_a_message_without_room_is_released_with_a_stream_whose_client_takes_no_answer() -> None:
+    """On bytes: the refusals of the only message wait for the client when the stream ends."""
+
+    async def scenario(harness: Harness) -> None:
+        message = send(*[(id_, square(id_)) for id_ in range(100)]).SerializeToString()
+        others = harness.admission.reserve(harness.admission._shares.total - 2 * OVERHEAD_BYTES, "others")
+        arrived = asyncio.Event()
+
+        async def read() -> Received:
+            if arrived.is_set():
+                await asyncio.Event().wait()
+            arrived.set()
+            return Received(message, harness.admission.hold(0))
+
+        class Output:
+            full = True
+            on_drained = staticmethod(lambda: None)
+
+        stream = asyncio.create_task(harness.evaluation.score_stream(read, Output()))  # type: ignore[arg-type]
+        await arrived.wait()
+        await wait_until(lambda: harness.held_bytes > len(message))
+        stream.cancel()
+        await asyncio.wait([stream])
+        assert stream.cancelled()
+        others.release()
+        assert harness.admission.in_flight_bytes == 0
 
     run(scenario)
 

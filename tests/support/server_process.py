@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server in a process of its own, in its default settings."""
+"""A server in a process of its own."""
 
 import os
 import signal
@@ -31,5 +31,17 @@ def server_process(**settings: str) -> Iterator[ServerProcess]:
             line = process.stdout.readline()
             assert line, "the server did not start"
             yield ServerProcess(line.split()[-1], process)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def serving(address: str = "127.0.0.1:0") -> "Iterator[tuple[subprocess.Popen[str], str]]":
+    """A server that `lossd serve` runs, which must not warn, and its address."""
+    command = [sys.executable, "-W", "error", "-m", "lossd.cli", "serve", f"--listen={address}", "--admin-listen=", "--device=cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline().split()[-1]
         finally:
             process.kill()

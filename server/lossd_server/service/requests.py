@@ -24,7 +24,6 @@ class Requests:
     cancelled by itself, and all have the deadline `deadline`.
     """
 
-    work: Work
     queue_as_one = False
     deadline: float | None = None
 
@@ -34,6 +33,7 @@ class Requests:
         self.messages = messages
         self.caller = caller
         self.indices: Sequence[int] = range(len(messages))  # of the requests to score
+        self.work: Work = _no_work()  # what scores them, once they are started
         self.queued_count = 0
         self._resume: Callable[[], None] | None = None
         self._resume_at = 0
@@ -99,6 +99,10 @@ class Requests:
             if self._resume is not None and self.queued_count <= self._resume_at:
                 resume, self._resume = self._resume, None
                 resume()
+
+
+def _no_work() -> Work:
+    yield from ()
 
 
 class Request(Protocol):
