@@ -16,7 +16,7 @@ def main(out: pathlib.Path) -> int:
 
     from grpc_tools import protoc  # type: ignore[import-untyped]
 
-    protos = sorted(str(p.relative_to(ROOT / "proto")) for p in (ROOT / "proto").rglob("*.proto"))
+    protos = sorted(str(p.relative_to(ROOT / "proto")) for p in (ROOT / "proto" / "lossd").rglob("*.proto"))
     services = [p for p in protos if p.endswith("_service.proto")]
     common = ["protoc", f"-I{ROOT / 'proto'}", f"-I{files('grpc_tools') / '_proto'}"]
     code = protoc.main([*common, f"--python_out={out}", f"--pyi_out={out}", *protos])

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16lossd/v1/options.proto\x12\x08lossd.v1*{\n\tReduction\x12\x19\n\x15REDUCTION_UNSPECIFIED\x10\x00\x12\x12\n\x0eREDUCTION_NONE\x10\x01\x12\x12\n\x0eREDUCTION_MEAN\x10\x02\x12\x11\n\rREDUCTION_SUM\x10\x03\x12\x18\n\x14REDUCTION_BATCH_MEAN\x10\x04*=\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x15\n\x11PRECISION_FLOAT64\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16lossd/v1/options.proto\x12\x08lossd.v1*{\n\tReduction\x12\x19\n\x15REDUCTION_UNSPECIFIED\x10\x00\x12\x12\n\x0eREDUCTION_NONE\x10\x01\x12\x12\n\x0eREDUCTION_MEAN\x10\x02\x12\x11\n\rREDUCTION_SUM\x10\x03\x12\x18\n\x14REDUCTION_BATCH_MEAN\x10\x04*=\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x15\n\x11PRECISION_FLOAT64\x10\x01\x42S\n\x0c\x64\x65v.lossd.v1P\x01Z0github.com/lossd/lossd/client/go/lossdpb;lossdpb\xa2\x02\x03LVX\xaa\x02\x08Lossd.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lossd.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.lossd.v1P\001Z0github.com/lossd/lossd/client/go/lossdpb;lossdpb\242\002\003LVX\252\002\010Lossd.V1'
   _globals['_REDUCTION']._serialized_start=36
   _globals['_REDUCTION']._serialized_end=159
   _globals['_PRECISION']._serialized_start=161

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from lossd.v1 import tensor_pb2 as lossd_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17lossd/v1/response.proto\x12\x08lossd.v1\x1a\x15lossd/v1/tensor.proto\"\xa3\x01\n\x0cLossResponse\x12\x0f\n\x05value\x18\x01 \x01(\x01H\x00\x12\"\n\x06values\x18\x02 \x01(\x0b\x32\x10.lossd.v1.TensorH\x00\x12,\n\nstatistics\x18\x03 \x01(\x0b\x32\x18.lossd.v1.LossStatistics\x12&\n\texecution\x18\x04 \x01(\x0b\x32\x13.lossd.v1.ExecutionB\x08\n\x06output\"}\n\x0eLossStatistics\x12\x0b\n\x03sum\x18\x01 \x01(\x01\x12\x16\n\x0emean_numerator\x18\x02 \x01(\x01\x12\x18\n\x10mean_denominator\x18\x03 \x01(\x01\x12\x15\n\relement_count\x18\x04 \x01(\x03\x12\x15\n\rignored_count\x18\x05 \x01(\x03\"c\n\tExecution\x12\x15\n\rqueue_seconds\x18\x01 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x02 \x01(\x01\x12\x16\n\x0e\x63\x61lls_in_batch\x18\x03 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17lossd/v1/response.proto\x12\x08lossd.v1\x1a\x15lossd/v1/tensor.proto\"\xa3\x01\n\x0cLossResponse\x12\x0f\n\x05value\x18\x01 \x01(\x01H\x00\x12\"\n\x06values\x18\x02 \x01(\x0b\x32\x10.lossd.v1.TensorH\x00\x12,\n\nstatistics\x18\x03 \x01(\x0b\x32\x18.lossd.v1.LossStatistics\x12&\n\texecution\x18\x04 \x01(\x0b\x32\x13.lossd.v1.ExecutionB\x08\n\x06output\"}\n\x0eLossStatistics\x12\x0b\n\x03sum\x18\x01 \x01(\x01\x12\x16\n\x0emean_numerator\x18\x02 \x01(\x01\x12\x18\n\x10mean_denominator\x18\x03 \x01(\x01\x12\x15\n\relement_count\x18\x04 \x01(\x03\x12\x15\n\rignored_count\x18\x05 \x01(\x03\"c\n\tExecution\x12\x15\n\rqueue_seconds\x18\x01 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x02 \x01(\x01\x12\x16\n\x0e\x63\x61lls_in_batch\x18\x03 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\tBS\n\x0c\x64\x65v.lossd.v1P\x01Z0github.com/lossd/lossd/client/go/lossdpb;lossdpb\xa2\x02\x03LVX\xaa\x02\x08Lossd.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lossd.v1.response_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.lossd.v1P\001Z0github.com/lossd/lossd/client/go/lossdpb;lossdpb\242\002\003LVX\252\002\010Lossd.V1'
   _globals['_LOSSRESPONSE']._serialized_start=61
   _globals['_LOSSRESPONSE']._serialized_end=224
   _globals['_LOSSSTATISTICS']._serialized_start=226

@@ -26,13 +26,14 @@ from lossd.v1 import options_pb2 as lossd_dot_v1_dot_options__pb2
 from lossd.v1 import tensor_pb2 as lossd_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17lossd/v1/sequence.proto\x12\x08lossd.v1\x1a\x16lossd/v1/options.proto\x1a\x15lossd/v1/tensor.proto\"\xde\x02\n\x0e\x43tcLossRequest\x12#\n\tlog_probs\x18\x01 \x01(\x0b\x32\x10.lossd.v1.Tensor\x12*\n\x0epadded_targets\x18\x02 \x01(\x0b\x32\x10.lossd.v1.TensorH\x00\x12\x30\n\x14\x63oncatenated_targets\x18\x03 \x01(\x0b\x32\x10.lossd.v1.TensorH\x00\x12\x15\n\rinput_lengths\x18\x04 \x03(\x03\x12\x16\n\x0etarget_lengths\x18\x05 \x03(\x03\x12\r\n\x05\x62lank\x18\n \x01(\x03\x12\x15\n\rzero_infinity\x18\x0b \x01(\x08\x12&\n\treduction\x18\x14 \x01(\x0e\x32\x13.lossd.v1.Reduction\x12&\n\tprecision\x18\x15 \x01(\x0e\x32\x13.lossd.v1.Precision\x12\x19\n\x11reject_non_finite\x18\x16 \x01(\x08\x42\t\n\x07targetsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17lossd/v1/sequence.proto\x12\x08lossd.v1\x1a\x16lossd/v1/options.proto\x1a\x15lossd/v1/tensor.proto\"\xde\x02\n\x0e\x43tcLossRequest\x12#\n\tlog_probs\x18\x01 \x01(\x0b\x32\x10.lossd.v1.Tensor\x12*\n\x0epadded_targets\x18\x02 \x01(\x0b\x32\x10.lossd.v1.TensorH\x00\x12\x30\n\x14\x63oncatenated_targets\x18\x03 \x01(\x0b\x32\x10.lossd.v1.TensorH\x00\x12\x15\n\rinput_lengths\x18\x04 \x03(\x03\x12\x16\n\x0etarget_lengths\x18\x05 \x03(\x03\x12\r\n\x05\x62lank\x18\n \x01(\x03\x12\x15\n\rzero_infinity\x18\x0b \x01(\x08\x12&\n\treduction\x18\x14 \x01(\x0e\x32\x13.lossd.v1.Reduction\x12&\n\tprecision\x18\x15 \x01(\x0e\x32\x13.lossd.v1.Precision\x12\x19\n\x11reject_non_finite\x18\x16 \x01(\x08\x42\t\n\x07targetsBS\n\x0c\x64\x65v.lossd.v1P\x01Z0github.com/lossd/lossd/client/go/lossdpb;lossdpb\xa2\x02\x03LVX\xaa\x02\x08Lossd.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lossd.v1.sequence_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.lossd.v1P\001Z0github.com/lossd/lossd/client/go/lossdpb;lossdpb\242\002\003LVX\252\002\010Lossd.V1'
   _globals['_CTCLOSSREQUEST']._serialized_start=85
   _globals['_CTCLOSSREQUEST']._serialized_end=435
 # @@protoc_insertion_point(module_scope)

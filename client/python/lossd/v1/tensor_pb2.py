@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15lossd/v1/tensor.proto\x12\x08lossd.v1\"\xe5\x02\n\x06Tensor\x12\r\n\x05shape\x18\x01 \x03(\x03\x12\x31\n\x0e\x66loat32_values\x18\x02 \x01(\x0b\x32\x17.lossd.v1.Float32ValuesH\x00\x12\x31\n\x0e\x66loat64_values\x18\x03 \x01(\x0b\x32\x17.lossd.v1.Float64ValuesH\x00\x12-\n\x0cint32_values\x18\x04 \x01(\x0b\x32\x15.lossd.v1.Int32ValuesH\x00\x12-\n\x0cint64_values\x18\x05 \x01(\x0b\x32\x15.lossd.v1.Int64ValuesH\x00\x12+\n\x0b\x62ool_values\x18\x06 \x01(\x0b\x32\x14.lossd.v1.BoolValuesH\x00\x12\x18\n\x0e\x66loat16_values\x18\x07 \x01(\x0cH\x00\x12\x19\n\x0f\x62\x66loat16_values\x18\x08 \x01(\x0cH\x00\x12\x16\n\x0cuint8_values\x18\t \x01(\x0cH\x00\x42\x08\n\x06valuesJ\x04\x08\n\x10\x10\"\x1f\n\rFloat32Values\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x1f\n\rFloat64Values\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\x1d\n\x0bInt32Values\x12\x0e\n\x06values\x18\x01 \x03(\x0f\"\x1d\n\x0bInt64Values\x12\x0e\n\x06values\x18\x01 \x03(\x10\"\x1c\n\nBoolValues\x12\x0e\n\x06values\x18\x01 \x03(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15lossd/v1/tensor.proto\x12\x08lossd.v1\"\xe5\x02\n\x06Tensor\x12\r\n\x05shape\x18\x01 \x03(\x03\x12\x31\n\x0e\x66loat32_values\x18\x02 \x01(\x0b\x32\x17.lossd.v1.Float32ValuesH\x00\x12\x31\n\x0e\x66loat64_values\x18\x03 \x01(\x0b\x32\x17.lossd.v1.Float64ValuesH\x00\x12-\n\x0cint32_values\x18\x04 \x01(\x0b\x32\x15.lossd.v1.Int32ValuesH\x00\x12-\n\x0cint64_values\x18\x05 \x01(\x0b\x32\x15.lossd.v1.Int64ValuesH\x00\x12+\n\x0b\x62ool_values\x18\x06 \x01(\x0b\x32\x14.lossd.v1.BoolValuesH\x00\x12\x18\n\x0e\x66loat16_values\x18\x07 \x01(\x0cH\x00\x12\x19\n\x0f\x62\x66loat16_values\x18\x08 \x01(\x0cH\x00\x12\x16\n\x0cuint8_values\x18\t \x01(\x0cH\x00\x42\x08\n\x06valuesJ\x04\x08\n\x10\x10\"\x1f\n\rFloat32Values\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x1f\n\rFloat64Values\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\x1d\n\x0bInt32Values\x12\x0e\n\x06values\x18\x01 \x03(\x0f\"\x1d\n\x0bInt64Values\x12\x0e\n\x06values\x18\x01 \x03(\x10\"\x1c\n\nBoolValues\x12\x0e\n\x06values\x18\x01 \x03(\x08\x42S\n\x0c\x64\x65v.lossd.v1P\x01Z0github.com/lossd/lossd/client/go/lossdpb;lossdpb\xa2\x02\x03LVX\xaa\x02\x08Lossd.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lossd.v1.tensor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\014dev.lossd.v1P\001Z0github.com/lossd/lossd/client/go/lossdpb;lossdpb\242\002\003LVX\252\002\010Lossd.V1'
   _globals['_TENSOR']._serialized_start=36
   _globals['_TENSOR']._serialized_end=393
   _globals['_FLOAT32VALUES']._serialized_start=395
