@@ -183,10 +183,10 @@ def _errors(target: str) -> list[ErrorInput]:
     ]
 
 
-def smoothing_errors(good: Kwargs) -> list[ErrorInput]:
+def smoothing_errors(good: Kwargs, of: str = "") -> list[ErrorInput]:
     """label_smoothing outside [0, 1]."""
     return [
-        ErrorInput(f"smoothing {s}", good | {"label_smoothing": s}, "HYPERPARAMETER_OUT_OF_RANGE", "label_smoothing")
+        ErrorInput(f"smoothing {s}{of}", good | {"label_smoothing": s}, "HYPERPARAMETER_OUT_OF_RANGE", "label_smoothing")
         for s in (-0.1, 1.1, INF, NAN)
     ]
 
@@ -199,7 +199,7 @@ def _probability_errors() -> list[ErrorInput]:
     return [
         *(ErrorInput(f"probabilities: {n}", good | {"target": v}, "SHAPE_MISMATCH", "class_probabilities") for n, v in shapes.items()),
         ErrorInput("ignore_index with probabilities", good | {"ignore_index": 1}, "HYPERPARAMETER_OUT_OF_RANGE", "ignore_index"),
-        *smoothing_errors(good),
+        *smoothing_errors(good, " of probabilities"),
         *smoothing_errors({"input": x, "target": labels(generator, 4, 6)}),
     ]
 
