@@ -53,7 +53,7 @@ def to_tensor(value: Json) -> torch.Tensor:
 
 def request(rpc: str, arguments: Json) -> bytes:
     """The request message of a call with these arguments: what is given, in the order of the fields' numbers."""
-    return _message(twins.public(f"{rpc}Request").DESCRIPTOR, _fields(rpc, arguments))
+    return message(f"{rpc}Request", fields(rpc, arguments))
 
 
 def tensor(value: Json) -> bytes:
@@ -66,29 +66,34 @@ def tensor(value: Json) -> bytes:
     return shape + within(member.number, payload)
 
 
-# Implementation details follow.
-
-
-def _fields(rpc: str, arguments: Json) -> Json:
+def fields(rpc: str, arguments: Json) -> Json:
     """The fields of the request message by name."""
-    fields: Json = {}
+    made: Json = {}
     for name, value in arguments.items():
         if name == "reduction":
-            fields[name] = REDUCTIONS[value]
+            made[name] = REDUCTIONS[value]
         elif name == "precision":
-            fields[name] = options_pb2.PRECISION_FLOAT64
+            made[name] = options_pb2.PRECISION_FLOAT64
         elif name == "distance_function":
-            fields.update(value)
+            made.update(value)
         elif name == "var":
-            fields["variance_values" if isinstance(value, dict) else "variance_scalar"] = value
+            made["variance_values" if isinstance(value, dict) else "variance_scalar"] = value
         elif name == "targets":
             padded = len(value["shape"]) == 2 or len(arguments["log_probs"]["shape"]) == 2
-            fields["padded_targets" if padded else "concatenated_targets"] = value
+            made["padded_targets" if padded else "concatenated_targets"] = value
         elif name == "target" and rpc in ("CrossEntropyLoss", "LinearCrossEntropyLoss"):
-            fields["class_probabilities" if "float" in value["dtype"] else "class_indices"] = value
+            made["class_probabilities" if "float" in value["dtype"] else "class_indices"] = value
         else:
-            fields[name] = value
-    return fields
+            made[name] = value
+    return made
+
+
+def message(name: str, fields: Json) -> bytes:
+    """The message of lossd.v1 with this name. A field may be given as bytes: the message that it holds."""
+    return _message(twins.public(name).DESCRIPTOR, fields)
+
+
+# Implementation details follow.
 
 
 def _message(descriptor: Descriptor, fields: Json) -> bytes:
@@ -97,6 +102,8 @@ def _message(descriptor: Descriptor, fields: Json) -> bytes:
 
 
 def _field(field: FieldDescriptor, value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return within(field.number, value)
     if isinstance(value, list) and field.message_type is not None:
         return b"".join(within(field.number, _message(field.message_type, item)) for item in value)
     if field.message_type is not None:

@@ -249,10 +249,12 @@ def _fill(message: Any, fields: dict[str, Any]) -> None:
 def _fill_tensor(tensor: Any, data: Values) -> None:
     tensor.shape.extend(data.array.shape)
     payload = data.array.tobytes()
-    if data.member in _TYPED:
-        getattr(tensor, data.member).values.append(payload)
-    else:
+    if data.member not in _TYPED:
         setattr(tensor, data.member, payload)
+    elif payload:
+        getattr(tensor, data.member).values.append(payload)
+    else:  # as generated code encodes an empty list
+        getattr(tensor, data.member).SetInParent()
 
 
 def _of_torch(torch: Any, tensor: Any, name: str) -> Values:

@@ -104,7 +104,7 @@ class VocabularyLosses(Caller[FloatT, ArrayT, ResultT]):
 
         Raises:
             InvalidArgumentError: TENSOR_MISSING, DTYPE_UNSUPPORTED, SHAPE_MISMATCH, TARGET_OUT_OF_RANGE,
-                VALUE_OUT_OF_RANGE.
+                HYPERPARAMETER_OUT_OF_RANGE.
 
         Source: torch.nn.AdaptiveLogSoftmaxWithLoss.
         """
