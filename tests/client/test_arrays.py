@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lossd
-from lossd._codec import values
+from lossd._tensors import values
 
 pyarrow = pytest.importorskip("pyarrow")
 

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from lossd import _parts, _split
 from lossd._batch import shareable
 from lossd._client import Client
-from lossd._codec import UNSET, LossResult, Request, Values
+from lossd._codec import UNSET, LossResult, Request
 from lossd._core import run
 from lossd._errors import InvalidArgumentError, LossdError
 from lossd._explain import in_whole
 from lossd._files import Rows, Window
 from lossd._losses import LossMethods
+from lossd._tensors import Values
 
 # Larger pieces are no faster, and the process needs about ten times this much memory.
 PIECE_BYTES: Final = 1 << 20

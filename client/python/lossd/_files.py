@@ -15,7 +15,7 @@ from typing import IO, Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lossd._codec import Values, on_the_wire
+from lossd._tensors import Values, on_the_wire
 
 _PARQUET_ROWS: Final = 1 << 16
 

@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lossd._codec import Execution, LossResult, Request, Values
+from lossd._codec import Execution, LossResult, Request
 from lossd._errors import ErrorDetails, FieldViolation, InvalidArgumentError, TooLargeError
+from lossd._tensors import Values
 from lossd.statistics import Totals
 
 

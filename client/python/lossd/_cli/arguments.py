@@ -14,11 +14,12 @@ import click
 from lossd import _distances
 from lossd._cli.connection import channel_arguments, tls_options
 from lossd._client import Client
-from lossd._codec import Request, Values
+from lossd._codec import Request
 from lossd._dataset import Requests
 from lossd._errors import ConnectionFailedError, LossdError
 from lossd._files import FileError, load, open_rows, values_of
 from lossd._losses import LossMethods
+from lossd._tensors import Values
 
 DISTANCES: Final = {
     "pairwise": _distances.PairwiseDistance(),

@@ -5,8 +5,9 @@
 
 from typing import Any, Unpack, overload
 
-from lossd._codec import CallOptions, optional, request, values
+from lossd._codec import CallOptions, request
 from lossd._losses._base import ArrayLike, ArrayT, Caller, FloatT, No, Reduced, ResultT, Unreduced, Yes
+from lossd._tensors import optional, values
 
 
 class ClassificationLosses(Caller[FloatT, ArrayT, ResultT]):

@@ -5,8 +5,9 @@
 
 from typing import Any, Literal, Unpack, overload
 
-from lossd._codec import CallOptions, request, values
+from lossd._codec import CallOptions, request
 from lossd._losses._base import ArrayLike, ArrayT, Caller, FloatT, No, Reduced, ResultT, Unreduced, Yes
+from lossd._tensors import values
 
 
 class DistributionLosses(Caller[FloatT, ArrayT, ResultT]):

@@ -5,9 +5,10 @@
 
 from typing import Any, Unpack, overload
 
-from lossd._codec import CallOptions, request, values
+from lossd._codec import CallOptions, request
 from lossd._distances import DistanceFunction, distance_of
 from lossd._losses._base import ArrayLike, ArrayT, Caller, FloatT, No, Reduced, ResultT, Unreduced, Yes
+from lossd._tensors import values
 
 
 class EmbeddingLosses(Caller[FloatT, ArrayT, ResultT]):

@@ -5,8 +5,9 @@
 
 from typing import Any, Unpack, overload
 
-from lossd._codec import CallOptions, lengths, request, values
+from lossd._codec import CallOptions, request
 from lossd._losses._base import ArrayLike, ArrayT, Caller, FloatT, No, Reduced, ResultT, Unreduced, Yes
+from lossd._tensors import lengths, values
 
 
 class SequenceLosses(Caller[FloatT, ArrayT, ResultT]):
