@@ -20,10 +20,13 @@ PROXIES: dict[str, Callable[[str, Path], AbstractContextManager[str]]] = {
     "envoy-hpack-0": partial(proxies.envoy, hpack_table_size=0),
     "envoy-hpack-1024": partial(proxies.envoy, hpack_table_size=1024),
 }
-# haproxy 2 reads nothing of a connection while one of its streams can take no more: neither other requests nor the window that the client
-# grants for answers. When much goes both ways at once it waits for ever, or cuts answers off, before grpcio's server too.
-PLANS = {proxy: scenarios.everything(count=5, largest_megabytes=20, both_ways_at_once=proxy != "haproxy") for proxy in PROXIES}
 CASES = [(proxy, client) for proxy in PROXIES for client in (["grpcio"] if "hpack" in proxy else NAMES)]
+
+
+def plan(proxy: str) -> dict[str, Scenario]:
+    # haproxy 2 reads nothing of a connection while one of its streams can take no more: neither other requests nor the window that the
+    # client grants for answers. When much goes both ways at once it waits for ever, or cuts answers off, before grpcio's server too.
+    return scenarios.everything(count=5, largest_megabytes=20, both_ways_at_once=proxy != "haproxy")
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +57,17 @@ def done() -> dict[tuple[str, str], dict[str, Result]]:
 
 @pytest.mark.parametrize(
     ("proxy", "client", "scenario"),
-    [pytest.param(*case, scenario, id="-".join([*case, scenario.name])) for case in CASES for scenario in PLANS[case[0]]],
+    [pytest.param(*case, name, id="-".join([*case, name])) for case in CASES for name in scenarios.NAMES],
 )
 def test_a_client_behind_a_proxy_gets_what_torch_says(
     proxy: str,
     client: str,
-    scenario: Scenario,
+    scenario: str,
     running: Callable[[str], str],
     done: dict[tuple[str, str], dict[str, Result]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     if (proxy, client) not in done:
         address = running(proxy)
-        done[proxy, client] = Driver(client, address, PLANS[proxy], tmp_path_factory.mktemp(f"{proxy}-{client}")).results(200)
-    scenario.assert_right(done[proxy, client])
+        done[proxy, client] = Driver(client, address, list(plan(proxy).values()), tmp_path_factory.mktemp(f"{proxy}-{client}")).results(200)
+    plan(proxy)[scenario].assert_right(done[proxy, client])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the clients of tests/conformance/clients do, and the answers that torch gives."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ MSE = "/lossd.v1.LossService/MseLoss"
 SCORE_STREAM = "/lossd.v1.EvaluationService/ScoreStream"
 EVALUATE = "/lossd.v1.EvaluationService/Evaluate"
 MIB = 1 << 20
+# What `everything` consists of: known to a test before the requests and their answers are made, which takes seconds.
+NAMES = ("unary", "mistake", "uploads", "answers_1_mb", "answers_4_mb", "largest_answer", "score_stream", "evaluate")
 
 
 def unary() -> Scenario:
@@ -118,11 +121,12 @@ def load(parallel: int) -> Scenario:
     return Scenario("load", "load", MSE, _encoded([_request(64, options_pb2.REDUCTION_MEAN)]), parallel=parallel)
 
 
-def everything(*, count: int, largest_megabytes: int, both_ways_at_once: bool = True) -> list[Scenario]:
-    """What each client does on each route: `count` answers of 1 MB, some of 4 MB, and one of the largest size. Unless `both_ways_at_once`,
-    nothing large is answered while something large is still sent.
+@functools.cache
+def everything(*, count: int, largest_megabytes: int, both_ways_at_once: bool = True) -> dict[str, Scenario]:
+    """What each client does on each route, by NAMES: `count` answers of 1 MB, some of 4 MB, and one of the largest size. Unless
+    `both_ways_at_once`, nothing large is answered while something large is still sent.
     """
-    return [
+    made = [
         unary(),
         mistake(),
         uploads(),
@@ -132,6 +136,7 @@ def everything(*, count: int, largest_megabytes: int, both_ways_at_once: bool = 
         score_stream(large_answers=both_ways_at_once),
         evaluate(),
     ]
+    return dict(zip(NAMES, made, strict=True))
 
 
 def _request(length: int, reduction: options_pb2.Reduction, seed: int = 0) -> regression_pb2.MseLossRequest:
