@@ -2,6 +2,8 @@
 """ScoreStream if the client stops reading or disappears, and if the server drains."""
 
 import asyncio
+import gc
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -139,6 +141,35 @@ def test_a_message_without_room_is_released_with_a_stream_whose_client_takes_no_
         assert stream.cancelled()
         others.release()
         assert harness.admission.in_flight_bytes == 0
+
+    run(scenario)
+
+
+def test_streams_that_end_leave_no_cycles_for_the_garbage_collector() -> None:
+    """A full collection stops the event loop, the longer the more objects there are."""
+
+    async def scenario(harness: Harness) -> None:
+        async def open_and_cancel() -> None:
+            sessions = [Session(harness.stub.ScoreStream()) for _ in range(20)]
+            for session in sessions:
+                await session.send((1, square(1)))
+                await session.next()
+            await wait_until(lambda: harness.open_streams == 20)
+            for session in sessions:
+                session.rpc.cancel()
+            await wait_until(lambda: harness.open_streams == 0)
+
+        await open_and_cancel()
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await open_and_cancel()
+            gc.collect()
+            ours = Counter(type(garbage).__name__ for garbage in gc.garbage if type(garbage).__module__.startswith("lossd_server"))
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+        assert not ours
 
     run(scenario)
 

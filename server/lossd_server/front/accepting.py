@@ -31,7 +31,7 @@ class Acceptor:
     Args:
         max_connections: Maximum connections; one host may hold at most half (see Shares). Further connections are closed at once.
         handshake_seconds: Maximum time for the TLS handshake.
-        new_link: Returns the protocol of a new connection.
+        new_link: Returns the protocol of a new connection from a host.
         context: Returns the TLS context of the next connection, or None for a connection without TLS.
     """
 
@@ -39,7 +39,7 @@ class Acceptor:
         self,
         max_connections: int,
         handshake_seconds: float,
-        new_link: Callable[[], ServerProtocol],
+        new_link: Callable[[str], ServerProtocol],
         context: Callable[[], ssl.SSLContext | None],
     ) -> None:
         self._shares = Shares(max_connections)
@@ -104,7 +104,7 @@ class Acceptor:
         connected.setblocking(False)
         if by_host:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        link = self._new_link()
+        link = self._new_link(host)
         link.on_lost = lambda: self._shares.change(host, -1)
         task = self._loop.create_task(self._open(connected, link), name="lossd-accept")
         self._opening.add(task)

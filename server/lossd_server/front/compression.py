@@ -17,6 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import numpy as np
+
 from lossd_server.admission import OVERHEAD_BYTES, Hold
 from lossd_server.errors import CallError, MessageMalformed, RequestTooLarge, Unimplemented
 from lossd_server.losses.tensor import Encoded
@@ -34,6 +36,8 @@ _SHORT_BYTES_OF_A_TURN: Final = 128 << 10
 _FIRST_ROOM_BYTES: Final = 4 * _SHORT_BYTES
 _THREADS: Final = 2
 
+_STEP_BYTES: Final = 256 << 10
+
 
 class Unpacker:
     """See the module. Use on one event loop."""
@@ -42,7 +46,7 @@ class Unpacker:
         self._turns = _Turns(_THREADS)
         self._left_of_turn = _SHORT_BYTES_OF_A_TURN
 
-    def unpack_short(self, message: Encoded, encoding: str, max_bytes: int) -> bytes | None:
+    def unpack_short(self, message: Encoded, encoding: str, max_bytes: int) -> Encoded | None:
         """The unpacked message, or None if it is too long for the event loop or this turn's share is used up. Raises as `unpack`."""
         _check(encoding)
         if len(message) > _SHORT_BYTES or self._left_of_turn <= 0 or _claimed_bytes(message, encoding) > _SHORT_BYTES:
@@ -62,7 +66,7 @@ class Unpacker:
         self._left_of_turn -= max(len(message), len(unpacked))
         return unpacked
 
-    async def unpack(self, message: Encoded, encoding: str, max_bytes: int, caller: str, reserve: Reserve) -> tuple[bytes, Hold]:
+    async def unpack(self, message: Encoded, encoding: str, max_bytes: int, caller: str, reserve: Reserve) -> tuple[Encoded, Hold]:
         """The unpacked message and its room, which the caller must release.
 
         Raises Unimplemented, MessageMalformed, RequestTooLarge, or what `reserve` raises.
@@ -83,7 +87,7 @@ class Unpacker:
     def _begin_turn(self) -> None:
         self._left_of_turn = _SHORT_BYTES_OF_A_TURN
 
-    async def _unpack(self, message: Encoded, encoding: str, room: int, caller: str, reserve: Reserve) -> tuple[bytes, Hold]:
+    async def _unpack(self, message: Encoded, encoding: str, room: int, caller: str, reserve: Reserve) -> tuple[Encoded, Hold]:
         """One attempt. If the waiting task is cancelled, the thread and the room are released once the thread is done."""
         await self._turns.take(caller)
         try:
@@ -161,23 +165,36 @@ class _MoreError(Exception):
     """The unpacked message is larger than its room."""
 
 
-def _unpacked(message: Encoded, encoding: str, room: int) -> bytes:
-    """The unpacked message. Raises MessageMalformed or _MoreError."""
+def _unpacked(message: Encoded, encoding: str, room: int) -> memoryview:
+    """The unpacked message. Raises MessageMalformed or _MoreError.
+
+    In steps and with numpy: zlib holds the GIL while it puts a large result together, numpy does not while it copies.
+    """
     unpacker = zlib.decompressobj(_WINDOW_BITS[encoding])
-    try:
-        unpacked = unpacker.decompress(message, room + 1)
-    except zlib.error:
-        raise MessageMalformed("", f"the bytes are not {encoding}") from None
-    if len(unpacked) > room:
-        raise _MoreError
+    unpacked, size = np.empty(room, np.uint8), 0
+    packed, position = memoryview(message), 0
+    while position < len(packed) and not unpacker.eof:
+        rest: Encoded = packed[position : position + _STEP_BYTES]
+        position += len(rest)
+        more = True
+        while more and not unpacker.eof:
+            try:
+                piece = unpacker.decompress(rest, _STEP_BYTES)
+            except zlib.error:
+                raise MessageMalformed("", f"the bytes are not {encoding}") from None
+            if size + len(piece) > room:
+                raise _MoreError
+            unpacked.data[size : size + len(piece)] = piece
+            size += len(piece)
+            rest, more = unpacker.unconsumed_tail, len(piece) == _STEP_BYTES
     if not unpacker.eof:
         raise MessageMalformed("", f"the {encoding} bytes end too early")
-    if unpacker.unused_data:
+    if unpacker.unused_data or position < len(packed):
         raise MessageMalformed("", f"bytes follow the end of the {encoding} data: only one gzip member is taken")
-    return unpacked
+    return unpacked.data if size == room else unpacked[:size].copy().data
 
 
-def _abandon(hold: Hold, attempt: asyncio.Future[bytes]) -> None:
+def _abandon(hold: Hold, attempt: asyncio.Future[memoryview]) -> None:
     if not attempt.cancelled():
         attempt.exception()  # marks the exception as retrieved
     hold.release()

@@ -20,6 +20,7 @@ from lossd_server.front.rpc import PREFIX_BYTES, Method, Rpc, ServeStream
 from lossd_server.http2.asyncio_protocol import ServerProtocol
 from lossd_server.http2.streams import INITIAL_WINDOW, Stream
 from lossd_server.log import unexpected
+from lossd_server.losses.tensor import Encoded
 from lossd_server.service.streams import Received
 
 
@@ -63,8 +64,9 @@ class Streaming(Rpc):
         self.on_drained: Callable[[], None] = _nothing
         self._hold = method.reserve(0 if method.open_to_all else INITIAL_WINDOW, caller)
         self._extra: Hold | None = None
-        self._task = asyncio.get_running_loop().create_task(self._run(method.stream), name=f"lossd-{method.name}")
-        self._task.add_done_callback(self._task_done)  # also if the task is cancelled before it begins
+        task = asyncio.get_running_loop().create_task(self._run(method.stream), name=f"lossd-{method.name}")
+        task.add_done_callback(self._task_done)  # also if the task is cancelled before it begins
+        self._task: asyncio.Task[None] | None = task  # None once it is done
 
     # Receiver
 
@@ -83,7 +85,7 @@ class Streaming(Rpc):
     def aborted(self) -> None:  # noqa: D102
         self.end("CANCELLED")
         self._left()
-        self._task.cancel()
+        self._cancel()
 
     def drained(self) -> None:  # noqa: D102
         self._left()
@@ -110,7 +112,7 @@ class Streaming(Rpc):
     def refuse(self, error: CallError) -> None:
         """Ends the RPC with the error's status."""
         self.fail(error, headers_sent=self._headers_sent)
-        self._task.cancel()
+        self._cancel()
 
     # Implementation details follow.
 
@@ -139,7 +141,14 @@ class Streaming(Rpc):
         self.end("OK")
         self._link.connection.send_trailers(self._stream, status.OK)
 
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
     def _task_done(self, _: "asyncio.Task[None]") -> None:
+        # No reference cycle may be left for the garbage collector: it stops the event loop to find cycles.
+        self._task = None
+        self.on_drained = _nothing
         self._incoming.clear()
         if self._extra is not None:
             self._extra.release()
@@ -153,7 +162,7 @@ class Streaming(Rpc):
     def _left(self) -> None:
         """No data is unsent any more, because it was sent or because the stream was aborted."""
         self._sent.set()
-        if self._task.done():
+        if self._task is None:
             self._hold.release()
 
     # The messages that the task reads.
@@ -171,7 +180,7 @@ class Streaming(Rpc):
         self._reading = False
         incoming = self._incoming
         with memoryview(incoming) as view:
-            message = bytes(view[PREFIX_BYTES:stop])
+            message: Encoded = bytes(view[PREFIX_BYTES:stop])
         unpacked: Hold | None = None
         if incoming[0]:
             message, unpacked = await self._unpack(message)
@@ -208,7 +217,7 @@ class Streaming(Rpc):
             self._begun_at = time.monotonic()
             self._link.connection.grant(self._stream, stop - INITIAL_WINDOW)
 
-    async def _unpack(self, message: bytes) -> tuple[bytes, Hold | None]:
+    async def _unpack(self, message: Encoded) -> tuple[Encoded, Hold | None]:
         """The unpacked message, and the room of a long one. Waits for that room. Raises CallError."""
         max_bytes = self.method.max_message_bytes
         short = self._unpacker.unpack_short(message, self.encoding, max_bytes)

@@ -9,5 +9,6 @@ budget.py            limits what a peer's frames may cost
 streams.py           a request, its response, and its receiver
 sending.py           sends within the peer's windows
 connection.py        the state of one connection: bytes in, events out, bytes out; no I/O
+turns.py             shares the event loop between hosts
 asyncio_protocol.py  a connection on an asyncio transport, with its timeouts
 """

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from lossd_server.http2 import budget
 from lossd_server.http2.connection import Connection
 from lossd_server.http2.frames import ConnectionFault, ErrorCode
 from lossd_server.http2.streams import Receiver, Stream
+from lossd_server.http2.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -56,23 +58,20 @@ class Connections:
         self.count_unsent = count_unsent
         self.links: set[ServerProtocol] = set()
         self.buffer = memoryview(bytearray(_READ_BYTES))  # shared: a connection's bytes are processed before another reads
+        self.turns = Turns()
         self._unflushed: list[ServerProtocol] = []
         self._loop = asyncio.get_running_loop()
         self._ticking: asyncio.TimerHandle | None = None
 
-    def link(self) -> "ServerProtocol":
-        """Returns the protocol of a new connection."""
-        return ServerProtocol(self)
+    def link(self, host: str = "") -> "ServerProtocol":
+        """Returns the protocol of a new connection from this host."""
+        return ServerProtocol(self, host)
 
     def flush_later(self, link: "ServerProtocol") -> None:
         """Flushes the connection in the next turn of the event loop."""
         if not self._unflushed:
             self._loop.call_soon(self.flush)
         self._unflushed.append(link)
-
-    def later(self, callback: Callable[[], None], seconds: float = 0.0) -> None:
-        """Calls `callback` after `seconds`, and after the callbacks that are due now."""
-        self._loop.call_later(seconds, callback)
 
     def flush(self) -> None:
         """Flushes the connections that have something to send."""
@@ -83,14 +82,10 @@ class Connections:
     def start(self) -> None:
         """Starts the timer that checks the timeouts."""
         interval = min(TICK_SECONDS, self.limits.keepalive_timeout_seconds / 4, self.limits.handshake_seconds / 4)
-
-        def tick() -> None:
-            now = time.monotonic()
-            for link in list(self.links):
-                link.tick(now)
-            self._ticking = self._loop.call_later(interval, tick)
-
-        self._ticking = self._loop.call_later(interval, tick)
+        self._ticking = self._loop.call_later(interval, self.start)
+        now = time.monotonic()
+        for link in list(self.links):
+            link.tick(now)
 
     def close(self) -> None:
         """Stops the timer, and closes all connections at once."""
@@ -103,8 +98,9 @@ class Connections:
 class ServerProtocol(asyncio.BufferedProtocol):
     """One connection of a server."""
 
-    def __init__(self, hub: Connections) -> None:
+    def __init__(self, hub: Connections, host: str) -> None:
         self._hub = hub
+        self._host = host
         self._transport: Any = None
         self._flushing = True  # until connection_made, which flushes
         self._accepted_at = self._heard_at = time.monotonic()
@@ -116,7 +112,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
         self.opened = False  # bytes have arrived
         self._ended = self._half_closed = False
         self._lingers = False  # after a fault: sends and reads nothing more
-        self._waiting = False  # for its next slice: some received bytes are not processed yet
+        self._waiting = False  # for its turn: some received bytes are not processed yet
         self.on_lost: Callable[[], None] | None = None  # called once
         self.name = ""  # of the peer; empty until the front sets it
         self.connection = Connection(
@@ -249,18 +245,22 @@ class ServerProtocol(asyncio.BufferedProtocol):
             self.abort()
 
     def _receive(self, data: memoryview | None) -> None:
-        """Processes new bytes, or those that are left, for one slice at most. Then the other connections have their turn."""
+        """Processes new bytes, or those that are left, while this connection and its host have time left in this turn."""
         if self._ended:
             return
+        connection, turns, now = self.connection, self._hub.turns, time.monotonic()
+        left = 0.0 if self._waiting else min(budget.SLICE, 1e6 * turns.left_seconds(self._host))
         try:
-            used_up = self.connection.go_on(time.monotonic()) if data is None else self.connection.receive(data, self._heard_at)
+            used_up = connection.go_on(now, left) if data is None else connection.receive(data, now, left)
         except ConnectionFault as fault:
             self._end(fault)
             return
+        finally:
+            turns.spend(self._host, now)
         if used_up and not self._waiting and not self._transport.is_closing():
             self._waiting = True
             self._transport.pause_reading()
-            self._hub.later(self._go_on)
+            turns.wait(self._host, self._go_on)
 
     def _go_on(self) -> None:
         self._waiting = False
@@ -296,4 +296,4 @@ class ServerProtocol(asyncio.BufferedProtocol):
         # If we closed now, the peer's unread bytes would make the kernel reset the connection, and the peer could lose our GOAWAY.
         if not self._transport.is_closing():
             self._transport.pause_reading()
-        self._hub.later(self.abort, _GOODBYE_SECONDS)
+        asyncio.get_running_loop().call_later(_GOODBYE_SECONDS, self.abort)

@@ -3,8 +3,7 @@
 
 Costs are in microseconds of CPU time, approximately. The budget refills with time and with useful work, so a client that gets answers
 is never disconnected, however it behaves between them. A peer that causes work and gets no answers is disconnected after about a
-second of CPU time. In one turn of the event loop a connection gets one slice at most: then the caller of Connection.receive lets the
-other connections have their turn.
+second of CPU time. At a time a connection processes at most one slice: then the caller of Connection.receive lets others have their turn.
 """
 
 from typing import Final
@@ -35,14 +34,14 @@ _BYTES_READ: Final = 512  # bytes that cost 1
 
 
 class Budget:
-    """See the module. `spent` is the cost of the current slice; the caller that begins a new slice sets it to 0."""
+    """See the module. `slice_left` is what the current slice still allows; the caller that begins a slice sets it."""
 
-    __slots__ = ("_at", "_left", "spent")
+    __slots__ = ("_at", "_left", "slice_left")
 
     def __init__(self) -> None:
         self._at = 0.0
         self._left: float = _CAPACITY
-        self.spent: float = 0
+        self.slice_left: float = SLICE
 
     def refill(self, now: float) -> None:
         """Refills for the time that has passed until `now`, in seconds."""
@@ -52,7 +51,7 @@ class Budget:
     def charge(self, cost: float) -> None:
         """Charges for work. Raises ConnectionFault if the budget is used up."""
         self._left -= cost
-        self.spent += cost
+        self.slice_left -= cost
         if self._left < 0:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames for what is asked for")
 
@@ -60,7 +59,7 @@ class Budget:
         """Charges for a DATA frame. Large frames are useful, so they count towards the slice only. Raises ConnectionFault."""
         if nbytes < _SMALL_DATA:
             self.charge(FRAME)
-        self.spent += FRAME + nbytes // _BYTES_READ
+        self.slice_left -= FRAME + nbytes // _BYTES_READ
 
     def owe(self, cost: float) -> None:
         """Charges for work that our side has already done. Never raises; the next `charge` may."""

@@ -77,11 +77,12 @@ class Connection(Generic[Head]):
 
     # Receiving.
 
-    def receive(self, view: memoryview, now: float = 0.0) -> bool:
-        """Takes bytes in pieces of any size, and does not keep `view`. `now` is in seconds. Returns whether the slice of work is used
-        up: then the caller calls `go_on` for the rest after other connections have had their turn. Raises ConnectionFault.
+    def receive(self, view: memoryview, now: float = 0.0, max_cost: float = budget.SLICE) -> bool:
+        """Takes bytes in pieces of any size, and does not keep `view`. `now` is in seconds. Returns True once frames have cost `max_cost`
+        (see budget.py): then the caller calls `go_on` after other connections have had their turn. Raises ConnectionFault.
         """
         self.budget.refill(now)
+        self.budget.slice_left = max_cost
         used_up = self._reader.receive(view)
         self.resume()
         return used_up
@@ -91,10 +92,9 @@ class Connection(Generic[Head]):
         """Whether the next bytes continue a DATA frame."""
         return self._reader.in_data
 
-    def go_on(self, now: float = 0.0) -> bool:
-        """Begins a new slice, with the bytes that are left; see `receive`."""
-        self.budget.spent = 0
-        return self.receive(_NOTHING, now)
+    def go_on(self, now: float = 0.0, max_cost: float = budget.SLICE) -> bool:
+        """Processes the bytes that are left; see `receive`."""
+        return self.receive(_NOTHING, now, max_cost)
 
     def lost(self) -> None:
         """The transport was lost, or is about to be: aborts all streams."""

@@ -57,7 +57,7 @@ class FrameReader:
         if self._data is not None:
             position = self._continue_data(view, position, end)
         unpack, head_bytes, work = frames.HEAD.unpack_from, frames.HEAD_BYTES, self._budget
-        while end - position >= head_bytes and work.spent < budget.SLICE:
+        while end - position >= head_bytes and work.slice_left > 0:
             high, low, kind, flags, stream_id = unpack(view, position)
             stream_id &= frames.MAX_STREAM_ID  # the bit above it is reserved
             start, length = position + head_bytes, high << 8 | low
@@ -78,7 +78,7 @@ class FrameReader:
             self._frame(kind, flags, stream_id, bytes(view[start:stop]))
             position = stop
         self._rest = bytes(view[position:])
-        return work.spent >= budget.SLICE
+        return work.slice_left <= 0
 
     @property
     def in_data(self) -> bool:

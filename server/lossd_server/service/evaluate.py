@@ -27,6 +27,7 @@ from lossd_server.errors import (
     TooManySeries,
     ValueOutOfRange,
 )
+from lossd_server.losses.tensor import Encoded
 from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.queue.submission import Entry
 from lossd_server.requests.messages import Apart, bare, overhead_bytes, split
@@ -94,7 +95,7 @@ class Evaluation(MessageStream):
 
     # Implementation details follow.
 
-    async def _receive(self, message: bytes, hold: Hold) -> None:
+    async def _receive(self, message: Encoded, hold: Hold) -> None:
         position, self._received = self._received, self._received + 1
         apart = await self._slices.finish(split("EvaluateRequest", message, "series"), self._caller)
         new = set(apart.around["series"]) - self._series.keys()

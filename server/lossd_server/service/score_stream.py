@@ -8,14 +8,16 @@ earlier message.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Final
 
 from lossd_server.admission import Hold
 from lossd_server.call import Outcome
-from lossd_server.errors import CallError, HyperparameterOutOfRange, IdInUse, Unavailable
+from lossd_server.errors import CallError, Cancelled, HyperparameterOutOfRange, IdInUse, Unavailable
+from lossd_server.losses.tensor import Encoded
 from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.queue.submission import cancelled
+from lossd_server.queue.time_slices import Work
 from lossd_server.requests.messages import Apart, bare, overhead_bytes, split
 from lossd_server.requests.protobuf import encoded_varint
 from lossd_server.service import responses
@@ -25,6 +27,8 @@ from lossd_server.service.streams import MessageStream, Output, Read, StreamRequ
 # A response message has at most this many bytes, unless one outcome alone is larger: some thousand outcomes, which take the event
 # loop about a slice, and far less than any client's limit on messages (4 MiB by default).
 MAX_MESSAGE_BYTES: Final = 256 << 10
+
+_IDS_IN_A_STEP: Final = 64
 
 _OUTCOMES: Final = b"\x0a"  # ScoreStreamResponse.outcomes = 1
 _ID: Final = b"\x08"  # StreamOutcome.id = 1
@@ -57,24 +61,21 @@ class ScoreStream(MessageStream):
 
     def close(self) -> None:
         """As MessageStream.close."""
+        self._live.clear()
         self._answered.clear()
         super().close()
 
     # Implementation details follow.
 
-    async def _receive(self, message: bytes, hold: Hold) -> None:
+    async def _receive(self, message: Encoded, hold: Hold) -> None:
         now = self._dispatcher.now()
         apart = await self._slices.finish(split("ScoreStreamRequest", message, "id", "timeout_seconds"), self._caller)
-        for id_ in apart.cancelled_ids:
-            entry = self._live.pop(id_, None)
-            if entry is not None:
-                entry[0].cancel(entry[1])
-        if apart.calls:
-            self._begin(apart, hold, len(message) + overhead_bytes(len(apart.calls)), now)
-        else:
+        if apart.cancelled_ids:
+            await self._slices.finish(self._cancel(apart.cancelled_ids), self._caller)
+        if not apart.calls:
             hold.release()
-
-    def _begin(self, apart: Apart, hold: Hold, nbytes: int, now: float) -> None:
+            return
+        nbytes = len(message) + overhead_bytes(len(apart.calls))
         refusal: CallError | None = None
         try:
             hold.reach(nbytes)
@@ -82,20 +83,33 @@ class ScoreStream(MessageStream):
             refusal = bare(error)
         calls = _Calls(self, apart, hold, nbytes, now)
         self._keep(calls)
+        calls.indices = await self._slices.finish(self._claim_ids(calls), self._caller)
+        if refusal is None:
+            self._service.start(calls)
+        else:
+            calls.answer(calls.indices, refusal)
+
+    def _cancel(self, ids: Sequence[int]) -> Work:
+        for position, id_ in enumerate(ids):
+            entry = self._live.pop(id_, None)
+            if entry is not None:
+                entry[0].cancel(entry[1])
+            if not position % _IDS_IN_A_STEP:
+                yield None
+
+    def _claim_ids(self, calls: "_Calls") -> Generator[None, None, list[int]]:
+        """Returns the indices of the calls whose ids were free. The others are answered."""
         live = self._live
-        free: list[int] = []
+        claimed: list[int] = []
         for index, id_ in enumerate(calls.ids):
             if id_ in live:
                 calls.answer((index,), IdInUse("id", f"{id_} is the id of a call that is not answered yet"))
             else:
                 live[id_] = (calls, index)
-                free.append(index)
-        calls.indices = free
-        if refusal is None:
-            self._service.start(calls)
-        else:
-            for index in free:
-                calls.answer((index,), refusal)
+                claimed.append(index)
+            if not index % _IDS_IN_A_STEP:
+                yield
+        return claimed
 
     def _send_soon(self) -> None:
         """Sends all outcomes of this turn of the event loop as one message."""
@@ -168,7 +182,11 @@ class _Calls(StreamRequests):
         if isinstance(outcome, IdInUse):
             self.refused.update(indices)
         stream = self._stream
-        for index, encoded in zip(indices, responses.outcomes(outcome, len(indices)), strict=True):
+        if isinstance(outcome, Cancelled) and not any(map(self._is_live, indices)):
+            encoded_outcomes = [b""] * len(indices)  # nobody waits for them
+        else:
+            encoded_outcomes = responses.outcomes(outcome, len(indices))
+        for index, encoded in zip(indices, encoded_outcomes, strict=True):
             stream._answered.append((self, index, encoded))
         stream._send_soon()
 

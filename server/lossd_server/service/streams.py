@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from lossd_server.admission import Hold, shutting_down
 from lossd_server.errors import CallError
+from lossd_server.losses.tensor import Encoded
 from lossd_server.queue.dispatcher import Dispatcher
 from lossd_server.service.requests import Requests
 from lossd_server.service.scoring import Service
@@ -22,7 +23,7 @@ class Received(NamedTuple):
     larger than the flow-control window that the stream's own hold counts.
     """
 
-    message: bytes
+    message: Encoded
     hold: Hold
 
 
@@ -85,7 +86,7 @@ class MessageStream:
 
     # For subclasses.
 
-    async def _receive(self, message: bytes, hold: Hold) -> None:
+    async def _receive(self, message: Encoded, hold: Hold) -> None:
         """Accepts a message, and takes over its hold unless it raises. An exception ends the stream."""
         raise NotImplementedError
 
