@@ -13,7 +13,7 @@ from lossd_server.requests.validate import RequestLimits, validate
 
 class _Encoder(LossMethods[Any, Any, Any]):
     def _call(self, request: Request, return_statistics: bool) -> Any:
-        return request.rpc, request.message().SerializeToString()
+        return request.rpc, request.encode()
 
 
 _ENCODER = _Encoder()

@@ -2,7 +2,7 @@
 """AsyncClient: the losses of a lossd server, as coroutines."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -74,6 +74,8 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
         self._channels: list[grpc.aio.Channel] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._methods: dict[tuple[int, str], Any] = {}
+        # One tensor is copied at a time: gRPC copies each again, on the loop, which has time for others in between.
+        self._copying = asyncio.Lock()
         self._streams = [TaskStream(partial(self._open_stream, turn)) for turn in range(len(self._targets))]
 
     def _open(self) -> list[grpc.aio.Channel]:
@@ -137,6 +139,10 @@ class AsyncClient(Core[Awaitable[float], Awaitable[NDArray[np.floating[Any]]], A
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _large(self, work: Callable[[], T]) -> T:
+        async with self._copying:
+            return await asyncio.to_thread(work)
 
     def _start(self, job: Job[T]) -> "asyncio.Task[T]":
         return asyncio.ensure_future(job())

@@ -2,7 +2,7 @@
 """Client: the losses of a lossd server, as blocking calls."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -148,6 +148,9 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
                 return [future.result() for future in futures]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _large(self, work: Callable[[], T]) -> T:
+        return work()
 
     def _start(self, job: Job[T]) -> "Future[T]":
         future: Future[T] = Future()

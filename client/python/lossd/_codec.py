@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal, TypedDict
 
-from lossd import twins
-from lossd._tensors import Values, array, fill
+from lossd._encoding import encode
+from lossd._tensors import Values, array_of
 from lossd.v1 import options_pb2
 
 ReductionName = Literal["none", "mean", "sum", "batchmean"]
@@ -60,19 +60,13 @@ class Request:
         return total
 
     def encode(self) -> bytes:
-        """The request message on the wire."""
-        encoded: bytes = self.message().SerializeToString()
-        return encoded
-
-    def message(self) -> Any:
-        """The twin of the request message."""
-        message = twins.twin(f"{self.rpc}Request")(reduction=_REDUCTIONS[self.reduction])
+        """The request message on the wire. Raises TypeError or ValueError for hyper-parameters of a wrong type."""
+        options: dict[str, Any] = {"reduction": _REDUCTIONS[self.reduction]}
         if self.options.get("precision") == "float64":
-            message.precision = options_pb2.PRECISION_FLOAT64
+            options["precision"] = options_pb2.PRECISION_FLOAT64
         if self.options.get("reject_non_finite"):
-            message.reject_non_finite = True
-        _fill(message, self.fields)
-        return message
+            options["reject_non_finite"] = True
+        return encode(f"{self.rpc}Request", self.fields | options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +110,7 @@ def request(rpc: str, reduction: str, options: CallOptions, /, **fields: Any) ->
 
 def value(response: Any) -> Any:
     """The value in a LossResponse twin: a float, or an array for reduction="none"."""
-    return response.value if response.WhichOneof("output") == "value" else array(response.values)
+    return response.value if response.WhichOneof("output") == "value" else array_of(response.values)
 
 
 def result(response: Any) -> LossResult:
@@ -144,19 +138,3 @@ def _nbytes(value: Any) -> int:
     if isinstance(value, list):
         return 64 + (sum(_nbytes(item) for item in value) if value and isinstance(value[0], dict) else 10 * len(value))
     return 16
-
-
-def _fill(message: Any, fields: dict[str, Any]) -> None:
-    for name, value in fields.items():
-        if isinstance(value, Values):
-            fill(getattr(message, name), value)
-        elif isinstance(value, dict):
-            getattr(message, name).SetInParent()
-            _fill(getattr(message, name), value)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            for item in value:
-                _fill(getattr(message, name).add(), item)
-        elif isinstance(value, list):
-            getattr(message, name).extend(value)
-        else:
-            setattr(message, name, value)

@@ -32,6 +32,9 @@ from lossd.v1 import loss_service_pb2
 SERVICE: Final = "lossd.v1.LossService"
 Job = Callable[[], Coroutine[Any, Any, T]]
 
+# Requests and answers above this size are encoded and decoded by `_large`. Smaller ones take less time than a hop to a thread and back.
+LARGE_BYTES: Final = 1 << 20
+
 _LossResponse: Final = twins.twin("LossResponse")
 
 
@@ -63,6 +66,10 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
         """The jobs' results in order. Runs CONCURRENT_MESSAGES jobs at a time. Raises the first exception, and then starts no more jobs."""
         raise NotImplementedError
 
+    async def _large(self, work: Callable[[], T]) -> T:
+        """The result of work that copies large tensors. No event loop stands still meanwhile."""
+        raise NotImplementedError
+
     def _start(self, job: Job[T]) -> Any:
         """Starts a job, and returns what `_finish` needs."""
         raise NotImplementedError
@@ -81,15 +88,22 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
             check_shapes(request)
             if request.nbytes > self._limit:
                 raise _split.too_large(request, self._limit)
-            response = await self._respond(Encoded(request.rpc, request.encode()), deadline)
+            response = await self._ask(request, deadline)
         except TooLargeError as error:
             refused = error
         except InvalidArgumentError as error:
             raise explained(error, request) from None
         else:
-            return _codec.result(response) if return_statistics else _codec.value(response)
+            read = partial(_codec.result if return_statistics else _codec.value, response)
+            large = request.reduction == "none" and request.nbytes > LARGE_BYTES
+            return await self._large(read) if large else read()
         result = await self._score_parts(request, deadline, refused)
         return result if return_statistics else result.value
+
+    async def _ask(self, request: Request, deadline: float | None) -> Any:
+        """The LossResponse twin of a request within the limits."""
+        message = await self._large(request.encode) if request.nbytes > LARGE_BYTES else request.encode()
+        return await self._respond(Encoded(request.rpc, message), deadline)
 
     async def _respond(self, call: Encoded, deadline: float | None) -> Any:
         """The LossResponse twin of a call."""
@@ -103,7 +117,9 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
                     return await self._post(call, deadline)
                 except Alone:
                     left = remaining(deadline)
-            return _LossResponse.FromString(await self._unary(f"/{SERVICE}/{call.rpc}", call.message, left))
+            answer = await self._unary(f"/{SERVICE}/{call.rpc}", call.message, left)
+            parse = partial(_LossResponse.FromString, answer)
+            return await self._large(parse) if len(answer) > LARGE_BYTES else parse()
 
         return await self._retried(attempt, deadline)
 
@@ -114,7 +130,8 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
         await self._learn_limit(request, refused, deadline)
         if request.nbytes > self._limit:
             parts = _split.cut(request, _parts.parts_needed(request, self._limit))
-            return _split.merge(request, await self._score_all(request, parts, 0, deadline))
+            results = await self._score_all(request, parts, 0, deadline)
+            return await self._large(partial(_split.merge, request, results))
         # Only the server can measure its other limits. One part is cut until the server accepts it, then the rest.
         total = rows = _split.count_rows(request)
         first, rest = request, []
@@ -128,13 +145,14 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
             first, *rest = _split.cut(request, count)
             rows = total // count
             try:
-                ahead = _codec.result(await self._respond(Encoded(first.rpc, first.encode()), deadline))
+                ahead = _codec.result(await self._ask(first, deadline))
                 break
             except TooLargeError as error:
                 refused = error
             except InvalidArgumentError as error:
                 raise in_whole(explained(error, first), request, 0, rows) from None
-        return _split.merge(request, [ahead, *await self._score_all(request, rest, rows, deadline)])
+        results = [ahead, *await self._score_all(request, rest, rows, deadline)]
+        return await self._large(partial(_split.merge, request, results))
 
     async def _score_all(self, request: Request, parts: Sequence[Request], start: int, deadline: float | None) -> list[LossResult]:
         """The results of parts of a request; the first part begins at row `start`."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensor arguments -> tensors on the wire -> arrays.
+"""Tensor arguments -> tensors for the wire, and tensors of the wire -> arrays.
 
 Arguments may be torch tensors, numpy arrays, anything with DLPack or `__array__`, or nested sequences, the only ones read by element.
 """
@@ -89,18 +89,7 @@ def lengths(data: Any, name: str) -> list[int]:
     return lengths
 
 
-def fill(tensor: Any, data: Values) -> None:
-    """Writes a tensor to an empty Tensor twin."""
-    tensor.shape.extend(data.array.shape)
-    payload = data.array.tobytes()
-    if data.member in _TYPED:
-        getattr(tensor, data.member).SetInParent()
-        getattr(tensor, data.member).values.extend([payload] if payload else [])  # an empty list has no piece
-    else:
-        setattr(tensor, data.member, payload)
-
-
-def array(tensor: Any) -> NDArray[Any]:
+def array_of(tensor: Any) -> NDArray[Any]:
     """The array in a Tensor twin."""
     member = tensor.WhichOneof("values")
     payload = b"".join(getattr(tensor, member).values) if member in _TYPED else getattr(tensor, member)
