@@ -172,7 +172,7 @@ var cures = []struct {
 	{"first record does not look like a TLS handshake", "the server does not use TLS: leave the TLS options out, or connect to its TLS port", true},
 	{"signed by unknown authority", "the server's certificate is not signed by an authority that this client trusts: name the authority's " +
 		"certificate with WithCAFile", true},
-	{"certificate is valid for", "the server's certificate is for another host: connect by one of its names", true},
+	{"valid for ", "the server's certificate is for another host: connect by one of its names", true},
 	{"certificate required", "the server requires a client certificate: pass WithClientCertificate", true},
 	{"authentication handshake failed", "the TLS handshake failed: check the certificates of both sides", true},
 	{"error reading server preface", "the connection was closed: the server stopped, or it uses TLS and this client does not: pass WithTLS", false},

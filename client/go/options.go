@@ -3,6 +3,7 @@
 package lossd
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -201,7 +202,21 @@ func (c *config) dial() []grpc.DialOption {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.WithUserAgent("lossd-go"),
 	}
+	if c.token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(bearer(c.token)))
+	}
 	return append(options, c.dialOptions...)
+}
+
+// bearer is a token that is sent with every call, also without TLS.
+type bearer string
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+func (bearer) RequireTransportSecurity() bool {
+	return false
 }
 
 // addresses returns the servers that an address names, or LOSSD_ADDRESS if the address is empty.
