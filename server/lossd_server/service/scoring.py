@@ -35,7 +35,7 @@ _FEW = 64
 _WINDOW_AS_ONE = 1024  # of requests that are read and computed as one
 
 # Requests of one message that are searched at a time for those that can be read as one.
-_TOGETHER = 2048
+_TOGETHER = 1024
 
 # Larger requests are read on a thread of their own: to check the values of 8 MiB may take longer than a slice, and of 64 MiB 130 ms.
 _LARGE_BYTES = 8 << 20
@@ -141,11 +141,15 @@ class Service:
             left, some = left[read:], min(2 * some, _WINDOW)
 
     def _score_as_one(self, requests: Requests, indices: Sequence[int]) -> Generator[str | None, None, Sequence[int]]:
-        """Scores requests that differ only in their values as one call, and returns the indices of the others."""
+        """Scores requests that differ only in their values as one call, and returns the indices of the others.
+
+        Stops at the first requests that have nothing in common with those that were read before: later ones are tried again then.
+        """
         if len(indices) < 2 or not (self._dispatcher.computes_now or requests.queue_as_one):
             return indices
         scored: set[int] = set()
         for start in range(0, len(indices), _TOGETHER):
+            before = len(scored)
             timely = requests.timely(indices[start : start + _TOGETHER], self._dispatcher.now())
             try:
                 for found, call in self._reader.read_together(requests.messages, timely, requests.spec):
@@ -164,7 +168,10 @@ class Service:
                 pass  # each request is then tried by itself, so that only the one at fault fails
             except Exception as error:  # noqa: BLE001 - each request is then tried by itself
                 unexpected("read_together", requests.caller, error)
-        return [index for index in indices if index not in scored] if len(scored) < len(indices) else ()
+            yield None
+            if len(scored) == before:
+                break
+        return [index for index in indices if index not in scored] if scored else indices
 
     def _wait_for_the_queue(self, requests: Requests, window: int) -> Work:
         while requests.queued_count >= window:
