@@ -33,12 +33,25 @@ def test_what_cannot_be_used_is_refused_with_the_cure(kind: Any, monkeypatch: py
     for target in (None, "", "a:1,,b:2", []):
         with pytest.raises(ValueError, match="no server address"):
             kind(target)
+    with pytest.raises(TypeError, match='an address is a str, "host:port"'):
+        kind(("localhost", 1))
+    with pytest.raises(ValueError, match="http://localhost:1 is a URL: give host:port, and tls=True"):
+        kind("http://localhost:1")
     with pytest.raises(ValueError, match="connections is 0"):
         kind("localhost:1", connections=0)
     with pytest.raises(TypeError, match=r"credentials is str, .* pass grpc.ssl_channel_credentials"):
         kind("localhost:1", credentials="ca.crt")
     with pytest.raises(ValueError, match=r"token holds .* line break .* strip"):
         kind("localhost:1", token="secret\n")
+    with pytest.raises(TypeError, match="token is bytes, not str"):
+        kind("localhost:1", token=b"secret")
+    for metadata in ({"x": "y"}, ["x"], [("x", 1)]):
+        with pytest.raises(TypeError, match=r"metadata is a list of \(name, value\) pairs"):
+            kind("localhost:1", metadata=metadata)
+    with pytest.raises(ValueError, match="metadata name 'X-Tenant' cannot be sent: use lower-case"):
+        kind("localhost:1", metadata=[("X-Tenant", "a")])
+    with pytest.raises(ValueError, match="metadata value of x cannot be sent as text: end the name with -bin"):
+        kind("localhost:1", metadata=[("x", "ä")])
     monkeypatch.setenv("LOSSD_TOKEN", "secret\n")
     with pytest.raises(ValueError, match="LOSSD_TOKEN holds"):
         kind("localhost:1")
@@ -104,3 +117,8 @@ def test_a_pickled_client_connects_by_itself(coalesce: bool) -> None:
             assert again.mse_loss([1.0], [3.0]) == 4.0
             assert again._timeout == 7.0
         assert client.mse_loss([1.0], [3.0]) == 4.0
+
+
+def test_a_client_with_credentials_says_that_it_cannot_be_pickled() -> None:
+    with lossd.Client("localhost:1", credentials=grpc.ssl_channel_credentials()) as client, pytest.raises(TypeError, match="use tls=True"):
+        pickle.dumps(client)

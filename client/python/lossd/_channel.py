@@ -37,11 +37,17 @@ def channel_options(max_message_bytes: int, options: Sequence[tuple[str, Any]] =
 
 
 def addresses(target: str | Sequence[str] | None) -> list[str]:
-    """The servers that `target` names or, if it is None, LOSSD_ADDRESS. Raises ValueError if no server is named."""
+    """The servers that `target` names or, if it is None, LOSSD_ADDRESS. Raises ValueError or TypeError if it names none."""
     given = os.environ.get("LOSSD_ADDRESS") if target is None else target
-    found = [address.strip() for address in (given.split(",") if isinstance(given, str) else given or ())]
+    listed = given.split(",") if isinstance(given, str) else list(given or ())
+    if not all(isinstance(address, str) for address in listed):
+        raise TypeError(f'an address is a str, "host:port"; {given!r} is none')
+    found = [address.strip() for address in listed]
     if not found or not all(found):
         raise ValueError('no server address: give "host:port", several as "a:1,b:2", or set LOSSD_ADDRESS')
+    for address in found:
+        if re.match(r"(https?|grpcs?)://", address):
+            raise ValueError(f"{address} is a URL: give host:port, and tls=True or credentials if the server uses TLS")
     return found
 
 
@@ -54,13 +60,17 @@ def channel_credentials(credentials: Any, tls: bool) -> grpc.ChannelCredentials 
 
 
 def call_metadata(token: str | None, metadata: Sequence[tuple[str, str | bytes]]) -> tuple[tuple[str, str | bytes], ...] | None:
-    """The metadata of every RPC. The token is by default LOSSD_TOKEN. Raises ValueError for a token that cannot be sent."""
+    """The metadata of every RPC. The token is by default LOSSD_TOKEN. Raises ValueError or TypeError for what cannot be sent."""
     name = "LOSSD_TOKEN" if token is None else "token"
     token = os.environ.get("LOSSD_TOKEN") if token is None else token
+    if token is not None and not isinstance(token, str):
+        raise TypeError(f"token is {type(token).__name__}, not str")
     if token and not re.fullmatch(r"[!-~]+", token):
         raise ValueError(
             f"{name} holds a space, a line break or another character that cannot be sent: call strip() on a token from a file"
         )
+    for pair in metadata:
+        _check_pair(pair)
     bearer = (("authorization", f"Bearer {token}"),) if token else ()
     return (*bearer, *metadata) or None
 
@@ -87,3 +97,16 @@ class Rotation:
     def leave_out(self, turn: int) -> None:
         """Skips the channel for a second, because its server was not reached."""
         self._out_until[turn] = time.monotonic() + 1.0
+
+
+# Implementation details follow.
+
+
+def _check_pair(pair: Any) -> None:
+    if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], str | bytes)):
+        raise TypeError(f"metadata is a list of (name, value) pairs; {type(pair).__name__} {pair!r:.40} is none")
+    name, value = pair
+    if not re.fullmatch(r"[0-9a-z_.-]+", name):
+        raise ValueError(f"the metadata name {name!r} cannot be sent: use lower-case letters, digits, '-', '_' and '.'")
+    if not name.endswith("-bin") and not (isinstance(value, str) and re.fullmatch(r"[ -~]*", value)):
+        raise ValueError(f"the metadata value of {name} cannot be sent as text: end the name with -bin, and pass bytes")

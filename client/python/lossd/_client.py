@@ -129,8 +129,10 @@ class Client(Core[float, NDArray[np.floating[Any]], LossResult]):
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 self._rotation.leave_out(turn)
             raise error_of_rpc(error) from error
-        except ValueError as error:  # the channel was closed meanwhile
-            raise closed_error() from error
+        except ValueError as error:
+            if not self._closed:
+                raise
+            raise closed_error() from error  # meanwhile
         return response
 
     async def _post(self, call: Encoded, deadline: float | None) -> Any:

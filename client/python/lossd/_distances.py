@@ -64,10 +64,14 @@ def distance_of(function: DistanceFunction | None) -> Distance:
     if torch is not None:
         if function is torch.nn.functional.pairwise_distance:
             return PairwiseDistance()
-        if type(function) is torch.nn.PairwiseDistance and not module.keepdim:
+        if type(function) is torch.nn.PairwiseDistance:
+            if module.keepdim:
+                raise TypeError("distance_function keeps the last extent, which the server does not: omit keepdim")
             return PairwiseDistance(p=module.norm, eps=module.eps)
         if type(function) is torch.nn.CosineSimilarity or function is torch.nn.functional.cosine_similarity:
             raise TypeError("distance_function is a cosine similarity, which is not a distance: use lossd.CosineDistance()")
     name = getattr(function, "__qualname__", None) or repr(function)
+    if isinstance(function, type):
+        raise TypeError(f"distance_function is the class {name}: pass an instance, {name}()")
     known = "torch.nn.PairwiseDistance(p, eps), lossd.PairwiseDistance, lossd.CosineDistance or lossd.SquaredEuclideanDistance"
     raise TypeError(f"distance_function is {name}, which the server does not have, and code cannot be sent: use {known}")

@@ -60,7 +60,10 @@ def _ordered_fields(name: str) -> list[tuple[str, int, str | None]]:
 @lru_cache(1024, typed=True)
 def _scalar(name: str, field: str, value: Any) -> bytes:
     """A field that holds a number, or a list of numbers."""
-    encoded: bytes = twins.twin(name)(**{field: value}).SerializeToString()
+    try:
+        encoded: bytes = twins.twin(name)(**{field: value}).SerializeToString()
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{field} is {value!r}: {error}") from error
     return encoded
 
 

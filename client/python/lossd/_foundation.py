@@ -71,6 +71,8 @@ class Foundation:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy opens its own connections. Channel credentials and most interceptors cannot be pickled; `tls=True` can."""
+        if self._arguments["credentials"] is not None:
+            raise TypeError("credentials cannot be pickled: make a client in each process, or use tls=True")
         return _connect, (type(self), self._arguments)
 
     def __del__(self) -> None:

@@ -100,18 +100,28 @@ def array_of(tensor: Any) -> NDArray[Any]:
 
 
 def _of_torch(torch: Any, tensor: Any, name: str) -> Values:
+    if tensor.is_nested or tensor.is_quantized or tensor.is_meta or tensor.layout is not torch.strided:
+        raise TypeError(
+            f"{name} is not a dense tensor with values: convert it, for example with to_dense(), to_padded_tensor() or dequantize()"
+        )
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:
         return Values("bfloat16_values", tensor.contiguous().view(torch.uint16).numpy())
-    return values(tensor.resolve_conj().resolve_neg().numpy(), name)
+    try:
+        array = tensor.resolve_conj().resolve_neg().numpy()
+    except (RuntimeError, TypeError) as error:  # a type that numpy lacks, or a subclass such as MaskedTensor
+        kind = f"{type(tensor).__name__} of {str(tensor.dtype).removeprefix('torch.')}"
+        raise TypeError(
+            f"{name} is a {kind}, which cannot be sent: convert it to a plain Tensor of float16, bfloat16 or float32"
+        ) from error
+    return values(array, name)
 
 
 def _to_numpy(data: Any, name: str) -> NDArray[Any]:
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
         raise TypeError(f"{name} is a masked array, and a mask cannot be sent: pass compressed() arrays, an ignore_index or a weight of 0")
     if not isinstance(data, np.ndarray | np.generic):
-        nulls = getattr(data, "null_count", 0)  # of Arrow and polars
-        if nulls() if callable(nulls) else nulls:
+        if any(_has_missing_values(column) for column in _columns(data)):
             raise TypeError(f"{name} holds missing values: fill or drop them")
         if hasattr(data, "__dlpack__"):
             try:
@@ -120,11 +130,38 @@ def _to_numpy(data: Any, name: str) -> NDArray[Any]:
                 if not hasattr(data, "__array__"):
                     raise
         if not hasattr(data, "__array__"):
-            array = _numbers(np.asarray(data), name)
+            array = _of_sequence(data, name)
             # Like torch: Python floats are float32.
             return array.astype(np.float32) if array.dtype == np.float64 else array
     array = np.asarray(data)
     return _numbers(array, name) if array.dtype == object else array
+
+
+def _columns(data: Any) -> list[Any]:
+    """The columns of a data frame or table; anything else is its own column."""
+    if hasattr(data, "get_columns"):  # polars
+        return list(data.get_columns())
+    if hasattr(data, "itercolumns"):  # Arrow
+        return list(data.itercolumns())
+    if hasattr(data, "columns"):  # pandas
+        return [column for _, column in data.items()]
+    return [data]
+
+
+def _has_missing_values(column: Any) -> bool:
+    """Whether a column has nulls, as Arrow and polars call them, or NA in a nullable type of pandas. NaN is a value."""
+    nulls = getattr(column, "null_count", 0)
+    if nulls() if callable(nulls) else nulls:
+        return True
+    return hasattr(getattr(column, "dtype", None), "na_value") and bool(column.isna().any())
+
+
+def _of_sequence(data: Any, name: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(data)
+    except (RuntimeError, TypeError, ValueError) as error:  # of unequal lengths, or of what cannot be an array
+        raise TypeError(f"{name} is not a tensor of numbers: {error}") from error
+    return _numbers(array, name)
 
 
 def _numbers(array: NDArray[Any], name: str) -> NDArray[Any]:
