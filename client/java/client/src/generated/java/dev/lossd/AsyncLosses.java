@@ -1,0 +1,845 @@
+// SPDX-License-Identifier: Apache-2.0
+// Generated from proto/ by client/java/generate: do not edit.
+
+package dev.lossd;
+
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+
+/** The losses as methods that return at once. Cancelling a future cancels its call. */
+public abstract class AsyncLosses {
+  AsyncLosses() {}
+
+  abstract <R extends LossResult> CompletableFuture<R> score(Call<R> call);
+
+  /**
+   * |input - target|. MEAN divides by the number of elements, or by the sum of {@code weight}.
+   *
+   * <p>{@code torch.nn.functional.l1_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Any shape; float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> l1Loss(Tensor input, Tensor target) {
+    return l1Loss(input, target, L1LossOptions.mean());
+  }
+
+  /**
+   * |input - target|. MEAN divides by the number of elements, or by the sum of {@code weight}.
+   *
+   * <p>{@code torch.nn.functional.l1_loss}
+   *
+   * @param input Any shape; float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> l1Loss(
+      Tensor input, Tensor target, L1LossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * (input - target)^2. MEAN divides by the number of elements, or by the sum of {@code weight}.
+   *
+   * <p>{@code torch.nn.functional.mse_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Any shape; float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> mseLoss(Tensor input, Tensor target) {
+    return mseLoss(input, target, MseLossOptions.mean());
+  }
+
+  /**
+   * (input - target)^2. MEAN divides by the number of elements, or by the sum of {@code weight}.
+   *
+   * <p>{@code torch.nn.functional.mse_loss}
+   *
+   * @param input Any shape; float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> mseLoss(
+      Tensor input, Tensor target, MseLossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * with d = |input - target|: 0.5 d^2 / beta if d &lt; beta, else d - 0.5 beta. MEAN divides by
+   * the number of elements.
+   *
+   * <p>{@code torch.nn.functional.smooth_l1_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Any shape; float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> smoothL1Loss(Tensor input, Tensor target) {
+    return smoothL1Loss(input, target, SmoothL1LossOptions.mean());
+  }
+
+  /**
+   * with d = |input - target|: 0.5 d^2 / beta if d &lt; beta, else d - 0.5 beta. MEAN divides by
+   * the number of elements.
+   *
+   * <p>{@code torch.nn.functional.smooth_l1_loss}
+   *
+   * @param input Any shape; float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> smoothL1Loss(
+      Tensor input, Tensor target, SmoothL1LossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * with d = |input - target|: 0.5 d^2 if d &lt;= delta, else delta (d - 0.5 delta). MEAN divides
+   * by the number of elements, even if {@code weight} is set.
+   *
+   * <p>{@code torch.nn.functional.huber_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Any shape; float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> huberLoss(Tensor input, Tensor target) {
+    return huberLoss(input, target, HuberLossOptions.mean());
+  }
+
+  /**
+   * with d = |input - target|: 0.5 d^2 if d &lt;= delta, else delta (d - 0.5 delta). MEAN divides
+   * by the number of elements, even if {@code weight} is set.
+   *
+   * <p>{@code torch.nn.functional.huber_loss}
+   *
+   * @param input Any shape; float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> huberLoss(
+      Tensor input, Tensor target, HuberLossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * target (ln target - input), or exp(target) (target - input) with logTarget. MEAN divides by the
+   * number of elements, and always will; it is not the KL divergence. BATCH_MEAN, which is, divides
+   * by the first extent.
+   *
+   * <p>{@code torch.nn.functional.kl_div}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Log-probabilities, any shape; float.
+   * @param target Probabilities, or log-probabilities with logTarget; same shape as input.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> klDiv(Tensor input, Tensor target) {
+    return klDiv(input, target, KlDivOptions.mean());
+  }
+
+  /**
+   * target (ln target - input), or exp(target) (target - input) with logTarget. MEAN divides by the
+   * number of elements, and always will; it is not the KL divergence. BATCH_MEAN, which is, divides
+   * by the first extent.
+   *
+   * <p>{@code torch.nn.functional.kl_div}
+   *
+   * @param input Log-probabilities, any shape; float.
+   * @param target Probabilities, or log-probabilities with logTarget; same shape as input.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> klDiv(
+      Tensor input, Tensor target, KlDivOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * exp(input) - target input, or input - target ln(input + eps) if logInput is false. {@code full}
+   * adds Stirling's term if target &gt; 1. MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.poisson_nll_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input The log of the rate, or the rate (then &gt;= 0) if logInput is false. Any shape;
+   *     float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> poissonNllLoss(Tensor input, Tensor target) {
+    return poissonNllLoss(input, target, PoissonNllLossOptions.mean());
+  }
+
+  /**
+   * exp(input) - target input, or input - target ln(input + eps) if logInput is false. {@code full}
+   * adds Stirling's term if target &gt; 1. MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.poisson_nll_loss}
+   *
+   * @param input The log of the rate, or the rate (then &gt;= 0) if logInput is false. Any shape;
+   *     float.
+   * @param target Same shape as input; any type, cast to the input's.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> poissonNllLoss(
+      Tensor input, Tensor target, PoissonNllLossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * 0.5 (ln v + (input - target)^2 / v) with v = max(variance, eps); {@code full} adds 0.5 ln(2
+   * pi). MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.gaussian_nll_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Any shape; float.
+   * @param target Any type, cast to the input's. It and input broadcast if the result has no more
+   *     elements than the largest tensor.
+   * @param var the variances, &gt;= 0. Same shape as input, or input's shape without its last
+   *     extent, or input's rank with exactly one extent of 1.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> gaussianNllLoss(Tensor input, Tensor target, Tensor var) {
+    return gaussianNllLoss(input, target, var, GaussianNllLossOptions.mean());
+  }
+
+  /**
+   * 0.5 (ln v + (input - target)^2 / v) with v = max(variance, eps); {@code full} adds 0.5 ln(2
+   * pi). MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.gaussian_nll_loss}
+   *
+   * @param input Any shape; float.
+   * @param target Any type, cast to the input's. It and input broadcast if the result has no more
+   *     elements than the largest tensor.
+   * @param var the variances, &gt;= 0. Same shape as input, or input's shape without its last
+   *     extent, or input's rank with exactly one extent of 1.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> gaussianNllLoss(
+      Tensor input, Tensor target, Tensor var, GaussianNllLossOptions<R> options) {
+    return score(options.call(input, target, var));
+  }
+
+  /**
+   * 0.5 (ln v + (input - target)^2 / v) with v = max(variance, eps); {@code full} adds 0.5 ln(2
+   * pi). MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.gaussian_nll_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Any shape; float.
+   * @param target Any type, cast to the input's. It and input broadcast if the result has no more
+   *     elements than the largest tensor.
+   * @param var one variance for all elements, &gt;= 0
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> gaussianNllLoss(Tensor input, Tensor target, double var) {
+    return gaussianNllLoss(input, target, var, GaussianNllLossOptions.mean());
+  }
+
+  /**
+   * 0.5 (ln v + (input - target)^2 / v) with v = max(variance, eps); {@code full} adds 0.5 ln(2
+   * pi). MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.gaussian_nll_loss}
+   *
+   * @param input Any shape; float.
+   * @param target Any type, cast to the input's. It and input broadcast if the result has no more
+   *     elements than the largest tensor.
+   * @param var one variance for all elements, &gt;= 0
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> gaussianNllLoss(
+      Tensor input, Tensor target, double var, GaussianNllLossOptions<R> options) {
+    return score(options.call(input, target, var));
+  }
+
+  /**
+   * -weight[y] input[y]. MEAN divides by the sum of weight[y] over the targets not ignored; it is
+   * NaN if all are ignored.
+   *
+   * <p>{@code torch.nn.functional.nll_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Log-probabilities: (C), (N, C) or (N, C, d1, ..., dK); float.
+   * @param target Class indices in [0, C) or ignoreIndex: (), (N) or (N, d1, ..., dK); any integer
+   *     type.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> nllLoss(Tensor input, Tensor target) {
+    return nllLoss(input, target, NllLossOptions.mean());
+  }
+
+  /**
+   * -weight[y] input[y]. MEAN divides by the sum of weight[y] over the targets not ignored; it is
+   * NaN if all are ignored.
+   *
+   * <p>{@code torch.nn.functional.nll_loss}
+   *
+   * @param input Log-probabilities: (C), (N, C) or (N, C, d1, ..., dK); float.
+   * @param target Class indices in [0, C) or ignoreIndex: (), (N) or (N, d1, ..., dK); any integer
+   *     type.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> nllLoss(
+      Tensor input, Tensor target, NllLossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * with lp = log_softmax(input), s = labelSmoothing. Class indices: (1 - s) (-w[y] lp[y]) + s/C
+   * sum_c(-w[c] lp[c]); MEAN divides by the sum of w[y] over the targets not ignored. Class
+   * probabilities: -sum_c w[c] t'[c] lp[c] with t' = (1 - s) t + s/C; MEAN divides by N d1 ... dK.
+   *
+   * <p>{@code torch.nn.functional.cross_entropy}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Logits: (C), (N, C) or (N, C, d1, ..., dK); float.
+   * @param target class indices if its type is an integer type: In [0, C) or ignoreIndex: (), (N)
+   *     or (N, d1, ..., dK); any integer type. Class probabilities if its type is a float type:
+   *     Same shape as input; float. Rows need not sum to 1.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> crossEntropy(Tensor input, Tensor target) {
+    return crossEntropy(input, target, CrossEntropyOptions.mean());
+  }
+
+  /**
+   * with lp = log_softmax(input), s = labelSmoothing. Class indices: (1 - s) (-w[y] lp[y]) + s/C
+   * sum_c(-w[c] lp[c]); MEAN divides by the sum of w[y] over the targets not ignored. Class
+   * probabilities: -sum_c w[c] t'[c] lp[c] with t' = (1 - s) t + s/C; MEAN divides by N d1 ... dK.
+   *
+   * <p>{@code torch.nn.functional.cross_entropy}
+   *
+   * @param input Logits: (C), (N, C) or (N, C, d1, ..., dK); float.
+   * @param target class indices if its type is an integer type: In [0, C) or ignoreIndex: (), (N)
+   *     or (N, d1, ..., dK); any integer type. Class probabilities if its type is a float type:
+   *     Same shape as input; float. Rows need not sum to 1.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> crossEntropy(
+      Tensor input, Tensor target, CrossEntropyOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * -weight (t ln x + (1 - t) ln(1 - x)), the logs clamped at -100. MEAN divides by the number of
+   * elements, even if {@code weight} is set.
+   *
+   * <p>{@code torch.nn.functional.binary_cross_entropy}, reduced by its mean, with torch's
+   * defaults.
+   *
+   * @param input Probabilities in [0, 1], any shape; float.
+   * @param target In [0, 1], same shape as input; any type, cast to the input's.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> binaryCrossEntropy(Tensor input, Tensor target) {
+    return binaryCrossEntropy(input, target, BinaryCrossEntropyOptions.mean());
+  }
+
+  /**
+   * -weight (t ln x + (1 - t) ln(1 - x)), the logs clamped at -100. MEAN divides by the number of
+   * elements, even if {@code weight} is set.
+   *
+   * <p>{@code torch.nn.functional.binary_cross_entropy}
+   *
+   * @param input Probabilities in [0, 1], any shape; float.
+   * @param target In [0, 1], same shape as input; any type, cast to the input's.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> binaryCrossEntropy(
+      Tensor input, Tensor target, BinaryCrossEntropyOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * BceLoss of sigmoid(input), computed stably; posWeight multiplies the positive term. MEAN
+   * divides by the number of elements, even if {@code weight} is set.
+   *
+   * <p>{@code torch.nn.functional.binary_cross_entropy_with_logits}, reduced by its mean, with
+   * torch's defaults.
+   *
+   * @param input Logits, any shape; float.
+   * @param target Same shape as input; any type, cast to the input's. Values outside [0, 1] are
+   *     accepted, as torch does.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> binaryCrossEntropyWithLogits(Tensor input, Tensor target) {
+    return binaryCrossEntropyWithLogits(input, target, BinaryCrossEntropyWithLogitsOptions.mean());
+  }
+
+  /**
+   * BceLoss of sigmoid(input), computed stably; posWeight multiplies the positive term. MEAN
+   * divides by the number of elements, even if {@code weight} is set.
+   *
+   * <p>{@code torch.nn.functional.binary_cross_entropy_with_logits}
+   *
+   * @param input Logits, any shape; float.
+   * @param target Same shape as input; any type, cast to the input's. Values outside [0, 1] are
+   *     accepted, as torch does.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> binaryCrossEntropyWithLogits(
+      Tensor input, Tensor target, BinaryCrossEntropyWithLogitsOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * ln(1 + exp(-target input)), in the stable softplus form: torch's own overflows if -target input
+   * &gt; 88 in float32. MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.soft_margin_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input Any shape; float.
+   * @param target 1 or -1; any type, cast to the input's. Broadcasts to input's shape and never
+   *     enlarges it.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> softMarginLoss(Tensor input, Tensor target) {
+    return softMarginLoss(input, target, SoftMarginLossOptions.mean());
+  }
+
+  /**
+   * ln(1 + exp(-target input)), in the stable softplus form: torch's own overflows if -target input
+   * &gt; 88 in float32. MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.soft_margin_loss}
+   *
+   * @param input Any shape; float.
+   * @param target 1 or -1; any type, cast to the input's. Broadcasts to input's shape and never
+   *     enlarges it.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> softMarginLoss(
+      Tensor input, Tensor target, SoftMarginLossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * sum over j != y of weight[y] max(0, margin - input[y] + input[j])^p / C. MEAN divides by N.
+   *
+   * <p>{@code torch.nn.functional.multi_margin_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input (C), (N, C) or () for one class; float.
+   * @param target Class indices in [0, C): (N), or () or (1) if input is not (N, C); any integer
+   *     type.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> multiMarginLoss(Tensor input, Tensor target) {
+    return multiMarginLoss(input, target, MultiMarginLossOptions.mean());
+  }
+
+  /**
+   * sum over j != y of weight[y] max(0, margin - input[y] + input[j])^p / C. MEAN divides by N.
+   *
+   * <p>{@code torch.nn.functional.multi_margin_loss}
+   *
+   * @param input (C), (N, C) or () for one class; float.
+   * @param target Class indices in [0, C): (N), or () or (1) if input is not (N, C); any integer
+   *     type.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> multiMarginLoss(
+      Tensor input, Tensor target, MultiMarginLossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * sum over labels j and non-labels i of max(0, 1 - (input[j] - input[i])) / C. MEAN divides by N.
+   *
+   * <p>{@code torch.nn.functional.multilabel_margin_loss}, reduced by its mean, with torch's
+   * defaults.
+   *
+   * @param input (C), (N, C) or () for one class; float.
+   * @param target Class indices in [-1, C), same shape as input; any integer type. The first -1 of
+   *     a row ends its labels.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> multilabelMarginLoss(Tensor input, Tensor target) {
+    return multilabelMarginLoss(input, target, MultilabelMarginLossOptions.mean());
+  }
+
+  /**
+   * sum over labels j and non-labels i of max(0, 1 - (input[j] - input[i])) / C. MEAN divides by N.
+   *
+   * <p>{@code torch.nn.functional.multilabel_margin_loss}
+   *
+   * @param input (C), (N, C) or () for one class; float.
+   * @param target Class indices in [-1, C), same shape as input; any integer type. The first -1 of
+   *     a row ends its labels.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> multilabelMarginLoss(
+      Tensor input, Tensor target, MultilabelMarginLossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * the mean over C of -weight (t ln sigmoid(x) + (1 - t) ln sigmoid(-x)). MEAN divides by the
+   * number of rows.
+   *
+   * <p>{@code torch.nn.functional.multilabel_soft_margin_loss}, reduced by its mean, with torch's
+   * defaults.
+   *
+   * @param input Logits (..., C), at least one extent; float.
+   * @param target Same shape as input; any type, cast to the input's. Values outside [0, 1] are
+   *     accepted, as torch does.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> multilabelSoftMarginLoss(Tensor input, Tensor target) {
+    return multilabelSoftMarginLoss(input, target, MultilabelSoftMarginLossOptions.mean());
+  }
+
+  /**
+   * the mean over C of -weight (t ln sigmoid(x) + (1 - t) ln sigmoid(-x)). MEAN divides by the
+   * number of rows.
+   *
+   * <p>{@code torch.nn.functional.multilabel_soft_margin_loss}
+   *
+   * @param input Logits (..., C), at least one extent; float.
+   * @param target Same shape as input; any type, cast to the input's. Values outside [0, 1] are
+   *     accepted, as torch does.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> multilabelSoftMarginLoss(
+      Tensor input, Tensor target, MultilabelSoftMarginLossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * max(0, -target (input1 - input2) + margin). MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.margin_ranking_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input1 Any shape; float.
+   * @param input2 Of input1's rank; float. Extents of 1 broadcast if the result has no more
+   *     elements than the largest tensor.
+   * @param target 1 or -1, of input1's rank, broadcast alike; any type, cast to the inputs'.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> marginRankingLoss(Tensor input1, Tensor input2, Tensor target) {
+    return marginRankingLoss(input1, input2, target, MarginRankingLossOptions.mean());
+  }
+
+  /**
+   * max(0, -target (input1 - input2) + margin). MEAN divides by the number of elements.
+   *
+   * <p>{@code torch.nn.functional.margin_ranking_loss}
+   *
+   * @param input1 Any shape; float.
+   * @param input2 Of input1's rank; float. Extents of 1 broadcast if the result has no more
+   *     elements than the largest tensor.
+   * @param target 1 or -1, of input1's rank, broadcast alike; any type, cast to the inputs'.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> marginRankingLoss(
+      Tensor input1, Tensor input2, Tensor target, MarginRankingLossOptions<R> options) {
+    return score(options.call(input1, input2, target));
+  }
+
+  /**
+   * input if target is 1, max(0, margin - input) if it is -1. MEAN divides by the number of
+   * elements.
+   *
+   * <p>{@code torch.nn.functional.hinge_embedding_loss}, reduced by its mean, with torch's
+   * defaults.
+   *
+   * @param input Any shape; float.
+   * @param target 1 or -1; any type, cast to the input's. It and input broadcast if the result has
+   *     no more elements than the larger.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> hingeEmbeddingLoss(Tensor input, Tensor target) {
+    return hingeEmbeddingLoss(input, target, HingeEmbeddingLossOptions.mean());
+  }
+
+  /**
+   * input if target is 1, max(0, margin - input) if it is -1. MEAN divides by the number of
+   * elements.
+   *
+   * <p>{@code torch.nn.functional.hinge_embedding_loss}
+   *
+   * @param input Any shape; float.
+   * @param target 1 or -1; any type, cast to the input's. It and input broadcast if the result has
+   *     no more elements than the larger.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> hingeEmbeddingLoss(
+      Tensor input, Tensor target, HingeEmbeddingLossOptions<R> options) {
+    return score(options.call(input, target));
+  }
+
+  /**
+   * 1 - cos(input1, input2) if target is 1, max(0, cos - margin) if it is -1. MEAN divides by N.
+   *
+   * <p>{@code torch.nn.functional.cosine_embedding_loss}, reduced by its mean, with torch's
+   * defaults.
+   *
+   * @param input1 (N, D) or (D); float.
+   * @param input2 Same shape as input1; float.
+   * @param target 1 or -1: (N) or (); any type, cast to the inputs'.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> cosineEmbeddingLoss(Tensor input1, Tensor input2, Tensor target) {
+    return cosineEmbeddingLoss(input1, input2, target, CosineEmbeddingLossOptions.mean());
+  }
+
+  /**
+   * 1 - cos(input1, input2) if target is 1, max(0, cos - margin) if it is -1. MEAN divides by N.
+   *
+   * <p>{@code torch.nn.functional.cosine_embedding_loss}
+   *
+   * @param input1 (N, D) or (D); float.
+   * @param input2 Same shape as input1; float.
+   * @param target 1 or -1: (N) or (); any type, cast to the inputs'.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> cosineEmbeddingLoss(
+      Tensor input1, Tensor input2, Tensor target, CosineEmbeddingLossOptions<R> options) {
+    return score(options.call(input1, input2, target));
+  }
+
+  /**
+   * max(0, d(a, p) - d(a, n) + margin) with d the p-norm of u - v + eps; swap replaces d(a, n) by
+   * min(d(a, n), d(p, n)). MEAN divides by the number of rows.
+   *
+   * <p>{@code torch.nn.functional.triplet_margin_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param anchor (..., D), at least one extent; float.
+   * @param positive Same shape as anchor; float.
+   * @param negative Same shape as anchor; float.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> tripletMarginLoss(
+      Tensor anchor, Tensor positive, Tensor negative) {
+    return tripletMarginLoss(anchor, positive, negative, TripletMarginLossOptions.mean());
+  }
+
+  /**
+   * max(0, d(a, p) - d(a, n) + margin) with d the p-norm of u - v + eps; swap replaces d(a, n) by
+   * min(d(a, n), d(p, n)). MEAN divides by the number of rows.
+   *
+   * <p>{@code torch.nn.functional.triplet_margin_loss}
+   *
+   * @param anchor (..., D), at least one extent; float.
+   * @param positive Same shape as anchor; float.
+   * @param negative Same shape as anchor; float.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> tripletMarginLoss(
+      Tensor anchor, Tensor positive, Tensor negative, TripletMarginLossOptions<R> options) {
+    return score(options.call(anchor, positive, negative));
+  }
+
+  /**
+   * TripletMarginLoss with one of a closed set of distances. MEAN divides by the number of rows.
+   *
+   * <p>{@code torch.nn.functional.triplet_margin_with_distance_loss}, reduced by its mean, with
+   * torch's defaults.
+   *
+   * @param anchor (..., D), at least one extent; float.
+   * @param positive Same shape as anchor; float.
+   * @param negative Same shape as anchor; float.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> tripletMarginWithDistanceLoss(
+      Tensor anchor, Tensor positive, Tensor negative) {
+    return tripletMarginWithDistanceLoss(
+        anchor, positive, negative, TripletMarginWithDistanceLossOptions.mean());
+  }
+
+  /**
+   * TripletMarginLoss with one of a closed set of distances. MEAN divides by the number of rows.
+   *
+   * <p>{@code torch.nn.functional.triplet_margin_with_distance_loss}
+   *
+   * @param anchor (..., D), at least one extent; float.
+   * @param positive Same shape as anchor; float.
+   * @param negative Same shape as anchor; float.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> tripletMarginWithDistanceLoss(
+      Tensor anchor,
+      Tensor positive,
+      Tensor negative,
+      TripletMarginWithDistanceLossOptions<R> options) {
+    return score(options.call(anchor, positive, negative));
+  }
+
+  /**
+   * -ln p(target | logProbs) under connectionist temporal classification. MEAN is the mean over N
+   * of loss / max(target_length, 1); SUM is the plain sum.
+   *
+   * <p>{@code torch.nn.functional.ctc_loss}, reduced by its mean, with torch's defaults.
+   *
+   * @param logProbs Log-probabilities: (T, N, C) or (T, C); float.
+   * @param targets Class indices in [0, C) without {@code blank}, any integer type. Padded: (N, S),
+   *     or (S) if logProbs is (T, C). Entries beyond a target's length are not read. Or
+   *     concatenated: (sum of targetLengths): the targets one after the other.
+   * @param inputLengths N lengths, each in [0, T]; one length if logProbs is (T, C).
+   * @param targetLengths N lengths, each in [0, S]; one length if logProbs is (T, C).
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> ctcLoss(
+      Tensor logProbs, Tensor targets, long[] inputLengths, long[] targetLengths) {
+    return ctcLoss(logProbs, targets, inputLengths, targetLengths, CtcLossOptions.mean());
+  }
+
+  /**
+   * -ln p(target | logProbs) under connectionist temporal classification. MEAN is the mean over N
+   * of loss / max(target_length, 1); SUM is the plain sum.
+   *
+   * <p>{@code torch.nn.functional.ctc_loss}
+   *
+   * @param logProbs Log-probabilities: (T, N, C) or (T, C); float.
+   * @param targets Class indices in [0, C) without {@code blank}, any integer type. Padded: (N, S),
+   *     or (S) if logProbs is (T, C). Entries beyond a target's length are not read. Or
+   *     concatenated: (sum of targetLengths): the targets one after the other.
+   * @param inputLengths N lengths, each in [0, T]; one length if logProbs is (T, C).
+   * @param targetLengths N lengths, each in [0, S]; one length if logProbs is (T, C).
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> ctcLoss(
+      Tensor logProbs,
+      Tensor targets,
+      long[] inputLengths,
+      long[] targetLengths,
+      CtcLossOptions<R> options) {
+    return score(options.call(logProbs, targets, inputLengths, targetLengths));
+  }
+
+  /**
+   * applied with the caller's parameters: -log p(target). MEAN divides by N. SUM and NONE are ours:
+   * NONE is minus torch's {@code output}.
+   *
+   * <p>{@code torch.nn.AdaptiveLogSoftmaxWithLoss}, reduced by its mean, with torch's defaults.
+   *
+   * @param input (N, F) or (F); float.
+   * @param target Class indices in [0, n_classes): (N) or (); any integer type.
+   * @param headWeight (cutoffs[0] + number of tails, F); float. {@code head.weight} of the module's
+   *     state.
+   * @param tail One for each cutoff, innermost first. {@code tail.i.0.weight} and {@code
+   *     tail.i.1.weight}.
+   * @param cutoffs Increasing, &gt;= 1, without n_classes, which is the last cutoff plus the last
+   *     tail's size.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> adaptiveLogSoftmaxWithLoss(
+      Tensor input,
+      Tensor target,
+      Tensor headWeight,
+      List<AdaptiveTailCluster> tail,
+      long[] cutoffs) {
+    return adaptiveLogSoftmaxWithLoss(
+        input, target, headWeight, tail, cutoffs, AdaptiveLogSoftmaxWithLossOptions.mean());
+  }
+
+  /**
+   * applied with the caller's parameters: -log p(target). MEAN divides by N. SUM and NONE are ours:
+   * NONE is minus torch's {@code output}.
+   *
+   * <p>{@code torch.nn.AdaptiveLogSoftmaxWithLoss}
+   *
+   * @param input (N, F) or (F); float.
+   * @param target Class indices in [0, n_classes): (N) or (); any integer type.
+   * @param headWeight (cutoffs[0] + number of tails, F); float. {@code head.weight} of the module's
+   *     state.
+   * @param tail One for each cutoff, innermost first. {@code tail.i.0.weight} and {@code
+   *     tail.i.1.weight}.
+   * @param cutoffs Increasing, &gt;= 1, without n_classes, which is the last cutoff plus the last
+   *     tail's size.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> adaptiveLogSoftmaxWithLoss(
+      Tensor input,
+      Tensor target,
+      Tensor headWeight,
+      List<AdaptiveTailCluster> tail,
+      long[] cutoffs,
+      AdaptiveLogSoftmaxWithLossOptions<R> options) {
+    return score(options.call(input, target, headWeight, tail, cutoffs));
+  }
+
+  /**
+   * CrossEntropyLoss of input linearWeight^T + linearBias, computed in chunks of rows so that the
+   * logits are never held at once.
+   *
+   * <p>{@code torch.nn.functional.linear_cross_entropy}, reduced by its mean, with torch's
+   * defaults.
+   *
+   * @param input (N, F) or (F); float.
+   * @param linearWeight (C, F), or (C, d1, ..., dK, F) if input is (N, F); float.
+   * @param target class indices if its type is an integer type: In [0, C) or ignoreIndex: (), (N)
+   *     or (N, d1, ..., dK); any integer type. Class probabilities if its type is a float type:
+   *     (C), (N, C) or (N, C, d1, ..., dK); float. Rows need not sum to 1.
+   * @return the mean, and its statistics
+   */
+  public CompletableFuture<Loss> linearCrossEntropy(
+      Tensor input, Tensor linearWeight, Tensor target) {
+    return linearCrossEntropy(input, linearWeight, target, LinearCrossEntropyOptions.mean());
+  }
+
+  /**
+   * CrossEntropyLoss of input linearWeight^T + linearBias, computed in chunks of rows so that the
+   * logits are never held at once.
+   *
+   * <p>{@code torch.nn.functional.linear_cross_entropy}
+   *
+   * @param input (N, F) or (F); float.
+   * @param linearWeight (C, F), or (C, d1, ..., dK, F) if input is (N, F); float.
+   * @param target class indices if its type is an integer type: In [0, C) or ignoreIndex: (), (N)
+   *     or (N, d1, ..., dK); any integer type. Class probabilities if its type is a float type:
+   *     (C), (N, C) or (N, C, d1, ..., dK); float. Rows need not sum to 1.
+   * @param options its reduction and its options
+   * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+   * @return the loss as {@code options} reduces it, and its statistics
+   */
+  public <R extends LossResult> CompletableFuture<R> linearCrossEntropy(
+      Tensor input, Tensor linearWeight, Tensor target, LinearCrossEntropyOptions<R> options) {
+    return score(options.call(input, linearWeight, target));
+  }
+}

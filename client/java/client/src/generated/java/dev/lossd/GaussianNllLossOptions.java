@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Generated from proto/ by client/java/generate: do not edit.
+
+package dev.lossd;
+
+import dev.lossd.v1.GaussianNllLossRequest;
+import dev.lossd.v1.Precision;
+import java.time.Duration;
+
+/**
+ * The reduction and the options of {@code torch.nn.functional.gaussian_nll_loss}. An option that is
+ * not set has torch's default.
+ *
+ * <p>Options are immutable: each method returns a copy with one option changed.
+ *
+ * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+ */
+public final class GaussianNllLossOptions<R extends LossResult> {
+  private final Reduction<R> reduction;
+  private final Duration timeout;
+  private final GaussianNllLossRequest request;
+
+  private GaussianNllLossOptions(
+      Reduction<R> reduction, Duration timeout, GaussianNllLossRequest request) {
+    this.reduction = reduction;
+    this.timeout = timeout;
+    this.request = request;
+  }
+
+  /**
+   * Torch's defaults with this reduction.
+   *
+   * @param reduction how the loss is reduced
+   * @param <R> the type of the result
+   * @return the options
+   */
+  public static <R extends LossResult> GaussianNllLossOptions<R> of(Reduction<R> reduction) {
+    return new GaussianNllLossOptions<>(
+        reduction,
+        null,
+        GaussianNllLossRequest.newBuilder().setReduction(reduction.proto()).build());
+  }
+
+  /**
+   * Torch's defaults with {@link Reduction#MEAN}.
+   *
+   * @return the options
+   */
+  public static GaussianNllLossOptions<Loss> mean() {
+    return of(Reduction.MEAN);
+  }
+
+  /**
+   * Torch's defaults with {@link Reduction#SUM}.
+   *
+   * @return the options
+   */
+  public static GaussianNllLossOptions<Loss> sum() {
+    return of(Reduction.SUM);
+  }
+
+  /**
+   * Torch's defaults with {@link Reduction#NONE}.
+   *
+   * @return the options
+   */
+  public static GaussianNllLossOptions<UnreducedLoss> none() {
+    return of(Reduction.NONE);
+  }
+
+  /**
+   * Sets {@code full}.
+   *
+   * @param full as in torch
+   * @return the options with it
+   */
+  public GaussianNllLossOptions<R> full(boolean full) {
+    return with(request.toBuilder().setFull(full));
+  }
+
+  /**
+   * Sets {@code eps}.
+   *
+   * @param eps Default 1e-6. Finite, &gt; 0.
+   * @return the options with it
+   */
+  public GaussianNllLossOptions<R> eps(double eps) {
+    return with(request.toBuilder().setEps(eps));
+  }
+
+  /**
+   * Computes in float64. By default 16-bit tensors are computed in float32, and others as they are.
+   *
+   * @return the options with it
+   */
+  public GaussianNllLossOptions<R> float64() {
+    return with(request.toBuilder().setPrecision(Precision.PRECISION_FLOAT64));
+  }
+
+  /**
+   * Sets whether NaN and infinities in float tensors are refused.
+   *
+   * @param rejectNonFinite true refuses them; by default they propagate as in torch
+   * @return the options with it
+   */
+  public GaussianNllLossOptions<R> rejectNonFinite(boolean rejectNonFinite) {
+    return with(request.toBuilder().setRejectNonFinite(rejectNonFinite));
+  }
+
+  /**
+   * Sets the time limit of the call, retries included, in place of the client's.
+   *
+   * @param timeout the limit; {@code ChronoUnit.FOREVER.getDuration()} for none
+   * @return the options with it
+   */
+  public GaussianNllLossOptions<R> timeout(Duration timeout) {
+    return new GaussianNllLossOptions<>(reduction, timeout, request);
+  }
+
+  Call<R> call(Tensor input, Tensor target, Tensor var) {
+    GaussianNllLossRequest.Builder request = this.request.toBuilder();
+    request.setInput(input.proto());
+    request.setTarget(target.proto());
+    request.setVarianceValues(var.proto());
+    return new Call<>(request.build(), reduction, timeout);
+  }
+
+  Call<R> call(Tensor input, Tensor target, double var) {
+    GaussianNllLossRequest.Builder request = this.request.toBuilder();
+    request.setInput(input.proto());
+    request.setTarget(target.proto());
+    request.setVarianceScalar(var);
+    return new Call<>(request.build(), reduction, timeout);
+  }
+
+  private GaussianNllLossOptions<R> with(GaussianNllLossRequest.Builder changed) {
+    return new GaussianNllLossOptions<>(reduction, timeout, changed.build());
+  }
+}

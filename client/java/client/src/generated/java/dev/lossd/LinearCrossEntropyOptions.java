@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Generated from proto/ by client/java/generate: do not edit.
+
+package dev.lossd;
+
+import dev.lossd.v1.LinearCrossEntropyLossRequest;
+import dev.lossd.v1.Precision;
+import java.time.Duration;
+
+/**
+ * The reduction and the options of {@code torch.nn.functional.linear_cross_entropy}. An option that
+ * is not set has torch's default.
+ *
+ * <p>Options are immutable: each method returns a copy with one option changed.
+ *
+ * @param <R> {@link Loss}, or {@link UnreducedLoss} without a reduction
+ */
+public final class LinearCrossEntropyOptions<R extends LossResult> {
+  private final Reduction<R> reduction;
+  private final Duration timeout;
+  private final LinearCrossEntropyLossRequest request;
+
+  private LinearCrossEntropyOptions(
+      Reduction<R> reduction, Duration timeout, LinearCrossEntropyLossRequest request) {
+    this.reduction = reduction;
+    this.timeout = timeout;
+    this.request = request;
+  }
+
+  /**
+   * Torch's defaults with this reduction.
+   *
+   * @param reduction how the loss is reduced
+   * @param <R> the type of the result
+   * @return the options
+   */
+  public static <R extends LossResult> LinearCrossEntropyOptions<R> of(Reduction<R> reduction) {
+    return new LinearCrossEntropyOptions<>(
+        reduction,
+        null,
+        LinearCrossEntropyLossRequest.newBuilder().setReduction(reduction.proto()).build());
+  }
+
+  /**
+   * Torch's defaults with {@link Reduction#MEAN}.
+   *
+   * @return the options
+   */
+  public static LinearCrossEntropyOptions<Loss> mean() {
+    return of(Reduction.MEAN);
+  }
+
+  /**
+   * Torch's defaults with {@link Reduction#SUM}.
+   *
+   * @return the options
+   */
+  public static LinearCrossEntropyOptions<Loss> sum() {
+    return of(Reduction.SUM);
+  }
+
+  /**
+   * Torch's defaults with {@link Reduction#NONE}.
+   *
+   * @return the options
+   */
+  public static LinearCrossEntropyOptions<UnreducedLoss> none() {
+    return of(Reduction.NONE);
+  }
+
+  /**
+   * Sets {@code linearBias}.
+   *
+   * @param linearBias (C) or (C, d1, ..., dK); float.
+   * @return the options with it
+   */
+  public LinearCrossEntropyOptions<R> linearBias(Tensor linearBias) {
+    return with(request.toBuilder().setLinearBias(linearBias.proto()));
+  }
+
+  /**
+   * Sets {@code weight}.
+   *
+   * @param weight (C), finite.
+   * @return the options with it
+   */
+  public LinearCrossEntropyOptions<R> weight(Tensor weight) {
+    return with(request.toBuilder().setWeight(weight.proto()));
+  }
+
+  /**
+   * Sets {@code ignoreIndex}.
+   *
+   * @param ignoreIndex Default -100. May also be a valid class. Not with class probabilities.
+   * @return the options with it
+   */
+  public LinearCrossEntropyOptions<R> ignoreIndex(long ignoreIndex) {
+    return with(request.toBuilder().setIgnoreIndex(ignoreIndex));
+  }
+
+  /**
+   * Sets {@code labelSmoothing}.
+   *
+   * @param labelSmoothing In [0, 1].
+   * @return the options with it
+   */
+  public LinearCrossEntropyOptions<R> labelSmoothing(double labelSmoothing) {
+    return with(request.toBuilder().setLabelSmoothing(labelSmoothing));
+  }
+
+  /**
+   * Computes in float64. By default 16-bit tensors are computed in float32, and others as they are.
+   *
+   * @return the options with it
+   */
+  public LinearCrossEntropyOptions<R> float64() {
+    return with(request.toBuilder().setPrecision(Precision.PRECISION_FLOAT64));
+  }
+
+  /**
+   * Sets whether NaN and infinities in float tensors are refused.
+   *
+   * @param rejectNonFinite true refuses them; by default they propagate as in torch
+   * @return the options with it
+   */
+  public LinearCrossEntropyOptions<R> rejectNonFinite(boolean rejectNonFinite) {
+    return with(request.toBuilder().setRejectNonFinite(rejectNonFinite));
+  }
+
+  /**
+   * Sets the time limit of the call, retries included, in place of the client's.
+   *
+   * @param timeout the limit; {@code ChronoUnit.FOREVER.getDuration()} for none
+   * @return the options with it
+   */
+  public LinearCrossEntropyOptions<R> timeout(Duration timeout) {
+    return new LinearCrossEntropyOptions<>(reduction, timeout, request);
+  }
+
+  Call<R> call(Tensor input, Tensor linearWeight, Tensor target) {
+    LinearCrossEntropyLossRequest.Builder request = this.request.toBuilder();
+    request.setInput(input.proto());
+    request.setLinearWeight(linearWeight.proto());
+    if (target.dataType().isFloat()) {
+      request.setClassProbabilities(target.proto());
+    } else {
+      request.setClassIndices(target.proto());
+    }
+    return new Call<>(request.build(), reduction, timeout);
+  }
+
+  private LinearCrossEntropyOptions<R> with(LinearCrossEntropyLossRequest.Builder changed) {
+    return new LinearCrossEntropyOptions<>(reduction, timeout, changed.build());
+  }
+}

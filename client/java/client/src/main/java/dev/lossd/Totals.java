@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dev.lossd;
+
+import java.io.Serializable;
+
+/** The merged statistics of any number of results: the order of adding does not change a bit. */
+record Totals(
+    ExactSum sum,
+    ExactSum meanNumerator,
+    ExactSum meanDenominator,
+    long elementCount,
+    long ignoredCount,
+    long callCount)
+    implements Serializable {
+  static final Totals NONE = new Totals(ExactSum.ZERO, ExactSum.ZERO, ExactSum.ZERO, 0, 0, 0);
+
+  Totals plus(Statistics result) {
+    return new Totals(
+        sum.plus(result.sum()),
+        meanNumerator.plus(result.meanNumerator()),
+        meanDenominator.plus(result.meanDenominator()),
+        elementCount + result.elementCount(),
+        ignoredCount + result.ignoredCount(),
+        callCount + 1);
+  }
+
+  Totals plus(Totals other) {
+    return new Totals(
+        sum.plus(other.sum),
+        meanNumerator.plus(other.meanNumerator),
+        meanDenominator.plus(other.meanDenominator),
+        elementCount + other.elementCount,
+        ignoredCount + other.ignoredCount,
+        callCount + other.callCount);
+  }
+
+  /** The loss over everything: the sum, or otherwise the mean. */
+  double value(boolean isSum) {
+    return isSum ? sum.value() : meanNumerator.value() / meanDenominator.value();
+  }
+
+  Statistics statistics() {
+    return new Statistics(
+        sum.value(), meanNumerator.value(), meanDenominator.value(), elementCount, ignoredCount);
+  }
+}
