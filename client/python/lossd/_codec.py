@@ -50,14 +50,10 @@ class Request:
     fields: dict[str, Any]
     reduction: str
     options: CallOptions = field(default_factory=CallOptions)
+    nbytes: int = field(init=False)  # the approximate size of its message, never too small
 
-    @property
-    def nbytes(self) -> int:
-        """The approximate size of its message in bytes, never too small."""
-        total = 64
-        for value in self.fields.values():
-            total += value.array.nbytes + 128 if type(value) is Values else _nbytes(value)
-        return total
+    def __post_init__(self) -> None:
+        self.nbytes = 64 + sum(map(_nbytes, self.fields.values()))
 
     def encode(self) -> bytes:
         """The request message on the wire. Raises TypeError or ValueError for hyper-parameters of a wrong type."""
@@ -100,11 +96,8 @@ def request(rpc: str, reduction: str, options: CallOptions, /, **fields: Any) ->
     """A call of this RPC. Fields that are None are left unset. Raises TypeError or ValueError for values that cannot be sent."""
     if reduction not in _REDUCTIONS:
         raise ValueError(f"reduction is {reduction!r}; it must be one of {', '.join(_REDUCTIONS)}")
-    if options.get("precision") not in (None, "float64"):
-        raise ValueError(f"precision is {options['precision']!r}; it must be None or 'float64'")
-    unknown = set(options) - set(CallOptions.__annotations__)
-    if unknown:
-        raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+    if options:
+        _check_options(options)
     return Request(rpc, {name: value for name, value in fields.items() if value is not None}, reduction, options)
 
 
@@ -130,11 +123,20 @@ def result(response: Any) -> LossResult:
 # Implementation details follow.
 
 
+def _check_options(options: CallOptions) -> None:
+    if options.get("precision") not in (None, "float64"):
+        raise ValueError(f"precision is {options['precision']!r}; it must be None or 'float64'")
+    unknown = set(options) - set(CallOptions.__annotations__)
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+
+
 def _nbytes(value: Any) -> int:
-    if isinstance(value, Values):
-        return value.array.nbytes + 128
-    if isinstance(value, dict):
-        return 64 + sum(_nbytes(item) for item in value.values())
-    if isinstance(value, list):
-        return 64 + (sum(_nbytes(item) for item in value) if value and isinstance(value[0], dict) else 10 * len(value))
+    kind = type(value)
+    if kind is Values:
+        return int(value.array.nbytes) + 128
+    if kind is dict:
+        return 64 + sum(map(_nbytes, value.values()))
+    if kind is list:
+        return 64 + (sum(map(_nbytes, value)) if value and type(value[0]) is dict else 10 * len(value))
     return 16

@@ -94,9 +94,9 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
         except InvalidArgumentError as error:
             raise explained(error, request) from None
         else:
-            read = partial(_codec.result if return_statistics else _codec.value, response)
+            read = _codec.result if return_statistics else _codec.value
             large = request.reduction == "none" and request.nbytes > LARGE_BYTES
-            return await self._large(read) if large else read()
+            return await self._large(partial(read, response)) if large else read(response)
         result = await self._score_parts(request, deadline, refused)
         return result if return_statistics else result.value
 
@@ -118,8 +118,8 @@ class Core(Foundation, LossMethods[FloatT, ArrayT, ResultT]):
                 except Alone:
                     left = remaining(deadline)
             answer = await self._unary(f"/{SERVICE}/{call.rpc}", call.message, left)
-            parse = partial(_LossResponse.FromString, answer)
-            return await self._large(parse) if len(answer) > LARGE_BYTES else parse()
+            parse = _LossResponse.FromString
+            return await self._large(partial(parse, answer)) if len(answer) > LARGE_BYTES else parse(answer)
 
         return await self._retried(attempt, deadline)
 
