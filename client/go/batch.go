@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/lossd/lossd/client/go/lossdpb"
 )
@@ -52,12 +53,23 @@ func scoreBatch[T Loss | Unreduced](ctx context.Context, c *Client, calls []Call
 	return outcomes
 }
 
-// A shareable call is encoded, to be sent with others, unless it is large enough to be sent by itself or wrong.
+// A shareable call is encoded, to be sent with others, unless it is large enough to be sent by itself or wrong. Once the function that was
+// given the call has returned, the arrays of `request` may have changed.
 type shareable struct {
 	request request
 	encoded *lossdpb.LossCall // nil if it is sent by itself
 	bytes   int
 	err     *Error
+}
+
+// decoded returns the request of an encoded call, with arrays of its own.
+func (s shareable) decoded() request {
+	call := &lossdpb.LossCall{}
+	if err := proto.Unmarshal(s.encoded.ProtoReflect().GetUnknown(), call); err != nil {
+		panic(err) // it was marshalled by this client
+	}
+	message := call.ProtoReflect()
+	return request{message.Get(message.WhichOneof(message.Descriptor().Oneofs().ByName("request"))).Message().Interface()}
 }
 
 func (call Call) shareable() shareable {
@@ -96,11 +108,24 @@ func (c *Client) scoreMany(ctx context.Context, calls []shareable) []outcome {
 	if len(message) > 0 {
 		share()
 	}
+	runAll(ctx, jobs)
+	// What was refused in company is made again alone, and is split if need be.
+	jobs = nil
+	for i, call := range calls {
+		if call.encoded != nil && outcomes[i].err != nil && outcomes[i].err.Code == codes.ResourceExhausted {
+			jobs = append(jobs, func(ctx context.Context) { outcomes[i].response, outcomes[i].err = c.score(ctx, call.decoded()) })
+		}
+	}
+	runAll(ctx, jobs)
+	return outcomes
+}
+
+// runAll runs all jobs, concurrentMessages at a time, also if the context ends: each job then sets the errors of its calls.
+func runAll(ctx context.Context, jobs []func(context.Context)) {
 	_ = concurrently(context.WithoutCancel(ctx), len(jobs), func(_ context.Context, i int) *Error {
 		jobs[i](ctx)
-		return nil // each call has its own error
+		return nil
 	})
-	return outcomes
 }
 
 // scoreMessage sends calls as one message, or in halves if the message is too large, and sets their outcomes.
@@ -140,9 +165,6 @@ func (c *Client) scoreMessage(ctx context.Context, calls []shareable, indices []
 		middle := len(todo) / 2
 		c.scoreMessage(ctx, calls, todo[:middle], outcomes)
 		c.scoreMessage(ctx, calls, todo[middle:], outcomes)
-	case err.Code == codes.ResourceExhausted:
-		// A message of one call: as a call by itself, it is split if need be.
-		outcomes[todo[0]].response, outcomes[todo[0]].err = c.score(ctx, calls[todo[0]].request)
 	default:
 		for _, index := range todo {
 			if outcomes[index].err == nil {

@@ -263,27 +263,26 @@ func (r *rotation) leaveOut(turn int) {
 // concurrently runs job(0) to job(count-1), concurrentMessages at a time. If one fails, it starts no more, cancels the others and returns
 // the first error.
 func concurrently(ctx context.Context, count int, job func(ctx context.Context, i int) *Error) *Error {
-	if count == 1 {
-		return job(ctx, 0)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var next atomic.Int64
 	var once sync.Once
 	var failed *Error
 	var group sync.WaitGroup
-	for range min(count, concurrentMessages) {
-		group.Go(func() {
-			for i := int(next.Add(1)) - 1; i < count && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				if err := job(ctx, i); err != nil {
-					once.Do(func() {
-						failed = err
-						cancel()
-					})
-				}
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < count && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+			if err := job(ctx, i); err != nil {
+				once.Do(func() {
+					failed = err
+					cancel()
+				})
 			}
-		})
+		}
 	}
+	for range min(count, concurrentMessages) - 1 {
+		group.Go(work)
+	}
+	work() // in this goroutine, too
 	group.Wait()
 	if failed == nil && ctx.Err() != nil {
 		return errorOf(ctx.Err(), nil)
