@@ -15,6 +15,9 @@ class World:
         self.turns = Turns(lambda: self.now)
         self.done: list[str] = []
 
+    def left(self, host: str) -> float:
+        return self.turns.left_seconds(host, self.now)
+
     def work(self, name: str, seconds: float, *, times: int = 1) -> Callable[[], None]:
         host = name[0]
 
@@ -54,11 +57,15 @@ def test_the_connections_of_a_host_share_a_slice_and_take_turns() -> None:
 
 def test_a_host_without_time_left_has_some_again_in_the_next_turn() -> None:
     async def scenario(world: World) -> None:
-        world.work("a1", 3 * SLICE_SECONDS)()
-        assert world.turns.left_seconds("a") < 0
-        assert world.turns.left_seconds("b") == SLICE_SECONDS
+        assert world.left("a") == SLICE_SECONDS
+        world.work("a1", SLICE_SECONDS)()
+        world.turns.wait("b", world.work("b1", 0.0))
+        assert world.left("b") == SLICE_SECONDS
+        assert world.left("a") == 0
         await asyncio.sleep(0)
-        assert world.turns.left_seconds("a") == SLICE_SECONDS
+        assert world.left("a") == SLICE_SECONDS / 2  # two hosts were busy
+        world.now += 4 * SLICE_SECONDS
+        assert world.left("a") == SLICE_SECONDS
 
     run(scenario)
 
@@ -73,15 +80,5 @@ def test_busy_hosts_share_one_slice() -> None:
             await asyncio.sleep(0)
             assert world.now - began <= SLICE_SECONDS * 1.01
         assert {host: sum(name[0] == host for name in world.done) for host in "abcd"} == dict.fromkeys("abcd", 5)
-
-    run(scenario)
-
-
-def test_an_idle_host_costs_no_turn() -> None:
-    async def scenario(world: World) -> None:
-        world.work("a1", 1e-6)()
-        for _ in range(3):
-            await asyncio.sleep(0)
-        assert not world.turns._scheduled
 
     run(scenario)

@@ -249,7 +249,7 @@ class ServerProtocol(asyncio.BufferedProtocol):
         if self._ended:
             return
         connection, turns, now = self.connection, self._hub.turns, time.monotonic()
-        left = 0.0 if self._waiting else min(budget.SLICE, 1e6 * turns.left_seconds(self._host))
+        left = 0.0 if self._waiting else min(budget.SLICE, 1e6 * turns.left_seconds(self._host, now))
         try:
             used_up = connection.go_on(now, left) if data is None else connection.receive(data, now, left)
         except ConnectionFault as fault:
