@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A caller that means well and calls at a steady rate, whatever became of its earlier calls.
+"""A caller that means well and calls at a steady rate during each attack, whatever became of its earlier calls.
 
     python -m attack.steady ADDRESS FILE
 
@@ -7,8 +7,10 @@ A process of its own, so that its latencies are the server's. It speaks HTTP/2 i
 the server shares its memory and connections between hosts, and attacks come from others. FILE holds lines of METHOD HEX: the
 calls, of which each is sent alone first. What was answered then is the truth for every later answer.
 
-Writes "ready", calls until stdin is closed, and writes a JSON list of [monotonic seconds, seconds it took, what came of it]. What
-came of it is "right", "wrong" (other bits than alone), "swapped" (the bits of another call) or a failure in words.
+Writes "ready". Each line that it reads is a question in JSON, and each line that it writes is an answer to one: to "begin" a null, after
+which it calls; to "end" a list of [monotonic seconds, seconds it took, what came of it], after which it calls no more. What came of a call
+is "right", "wrong" (other bits than alone), "swapped" (the bits of another call) or a failure in words. After each "begin" it has a new
+connection, over which each call was answered once before the calls that it lists.
 """
 
 import asyncio
@@ -18,7 +20,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import hpack
@@ -71,6 +72,9 @@ class Calls(asyncio.Protocol):
             view = view[9 + length :]
             self._received(frame)
         self._rest = bytes(view)
+
+    def close(self) -> None:
+        self._transport.close()
 
     def call(self, method: str, message: bytes) -> asyncio.Future[bytes]:
         """The answer; RuntimeError with what went wrong."""
@@ -142,27 +146,45 @@ class Caller:
         self._calls = calls
         self._truth: list[bytes] = []
         self._connection: Calls | None = None
+        self._calling: asyncio.Task[None] | None = None
         self._pending: set[asyncio.Task[None]] = set()
-        self.record: list[tuple[float, float, str]] = []
+        self._record: list[tuple[float, float, str]] = []
 
     async def learn(self) -> None:
         """The truth."""
-        connection = await connect(self._address)
-        for _ in range(2):  # the server is warm for each of them
-            self._truth = [bits(await asyncio.wait_for(connection.call(*call), 60)) for call in self._calls]
+        connection = await self._connect()
+        self._truth = [bits(await asyncio.wait_for(connection.call(*call), 60)) for call in self._calls]
 
-    async def run(self, stopped: Callable[[], bool]) -> None:
+    async def begin(self) -> None:
+        """Returns when it calls, over a new connection. Raises RuntimeError or OSError if the server does not serve it."""
+        connection = await self._connect()
+        for call in self._calls:
+            await asyncio.wait_for(connection.call(*call), 60)
+        self._record.clear()
+        self._calling = asyncio.create_task(self._call())
+
+    async def end(self) -> list[tuple[float, float, str]]:
+        """What came of the calls since `begin`, once all of them are answered or lost."""
+        assert self._calling is not None
+        self._calling.cancel()
+        await asyncio.gather(*self._pending)
+        return self._record
+
+    # Implementation details follow.
+
+    async def _connect(self) -> Calls:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = await connect(self._address)
+        return self._connection
+
+    async def _call(self) -> None:
         start = time.monotonic()
         for index in itertools.count():
             await asyncio.sleep(max(0.0, start + index / CALLS_PER_SECOND - time.monotonic()))
-            if stopped():
-                break
             task = asyncio.create_task(self._one(index % len(self._calls)))
             self._pending.add(task)
             task.add_done_callback(self._pending.discard)
-        await asyncio.gather(*self._pending)
-
-    # Implementation details follow.
 
     async def _one(self, index: int) -> None:
         began = time.monotonic()
@@ -176,7 +198,7 @@ class Caller:
             came = "lost: no answer"
         except (OSError, RuntimeError) as error:
             came = f"failed: {error}"
-        self.record.append((began, time.monotonic() - began, came))
+        self._record.append((began, time.monotonic() - began, came))
 
 
 async def main(address: str, lines: list[list[str]]) -> None:
@@ -184,11 +206,11 @@ async def main(address: str, lines: list[list[str]]) -> None:
     caller = Caller(address, [(method, bytes.fromhex(message)) for method, message in lines])
     await caller.learn()
     print("ready", flush=True)
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    loop.add_reader(sys.stdin, stopped.set)
-    await caller.run(stopped.is_set)
-    print(json.dumps(caller.record), flush=True)
+    questions = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
+    async for line in questions:
+        answer = await caller.begin() if json.loads(line) == "begin" else await caller.end()
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

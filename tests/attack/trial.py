@@ -4,6 +4,7 @@
 Three processes: the server, the attacker, and the caller, whose priority is the highest.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -70,46 +71,45 @@ class Row:
 
 
 class Process:
-    """A Python module of this folder that says when it is ready. Its error output is ours."""
+    """A Python module of this folder that says when it is ready, and then answers questions. Its error output is ours."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_TESTS), *sys.path])}
         command = [sys.executable, "-m", f"attack.{module}", *arguments]
         self._process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ready(self) -> None:
-        """Waits for it. Raises RuntimeError if it ended."""
-        assert self._process.stdout is not None
-        if self._process.stdout.readline() != "ready\n":
-            raise RuntimeError("the process beside the server ended early")
+        self._ready = False
 
     def ask(self, question: Any, timeout_seconds: float) -> Any:
-        """Its next line, as JSON, after a line with this. None if there was none in time. Raises RuntimeError if it ended."""
+        """Its answer. Raises RuntimeError if the process ended, and TimeoutError if it was ready and did not answer in time; then it is
+        ended.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
+        self.ready()
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._process.stdin.fileno(), json.dumps(question).encode() + b"\n")
         if not select.select([self._process.stdout], [], [], timeout_seconds)[0]:
-            return None
+            self.close()
+            raise TimeoutError(f"no answer to {question}")
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"failed while asked {question}")
         return json.loads(line)
 
-    def result(self, timeout_seconds: float) -> Any:
-        """What it writes when its input is closed, as JSON. Raises TimeoutExpired, or RuntimeError if it failed."""
-        written, _ = self._process.communicate(timeout=timeout_seconds)
-        if self._process.returncode:
-            raise RuntimeError(f"{self._process.args} failed")
-        return json.loads(written)
+    def ready(self) -> None:
+        """Waits for it. Raises RuntimeError if it ended."""
+        assert self._process.stdout is not None
+        if not self._ready and self._process.stdout.readline() != "ready\n":
+            raise RuntimeError("the process beside the server ended early")
+        self._ready = True
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        with self._process:
+            self._process.kill()
 
 
 class Bench:
-    """A server, an attacker, and an honest caller of its own for each attack. Use in a `with`."""
+    """A server, an attacker and an honest caller, for one attack after the other. Use in a `with`."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str] = {}, tree: Path | None = None) -> None:
         """`settings` are laid over SETTINGS; {folder} in them is the folder."""
@@ -123,44 +123,39 @@ class Bench:
         chosen = calls[:: max(1, len(calls) // _CALLS)]
         self._calls.write_text("".join([f"/lossd.v1.LossService/{call.rpc} {call.message.hex()}\n" for call in chosen]))
         self.victim.__enter__()
-        self._attacker, self._attacker_is_ready = Process("attacks"), False
+        self._attacker = Process("attacks")
+        self._caller = Process("steady", self.victim.address, str(self._calls))
         return self
 
     def __exit__(self, *error: object) -> None:
         self._attacker.close()
+        self._caller.close()
         self.victim.__exit__(*error)
 
     def attack(self, attack: Attack, *, rest_seconds: float, seconds: float) -> Row:
-        """Rest, attack, recovery."""
-        victim, address = self.victim, self.victim.address
-        caller = Process("steady", address, str(self._calls))
+        """Rest, attack, recovery. Raises RuntimeError if the server does not serve the caller before the attack."""
+        victim = self.victim
+        self._attacker.ready()
+        self._caller.ask("begin", 60.0)
+        time.sleep(rest_seconds)
+        victim.reset_peak()
+        resident = victim.resident_bytes()
+        started = time.monotonic()
         try:
-            caller.ready()
-            if not self._attacker_is_ready:
-                self._attacker.ready()
-                self._attacker_is_ready = True
-            begun = time.monotonic() + 0.5  # the first calls of a new connection are not counted
-            time.sleep(0.5 + rest_seconds)
-            victim.reset_peak()
-            resident = victim.resident_bytes()
-            started = time.monotonic()
-            saw = self._attacker.ask([attack.name, address, seconds], seconds + 20.0)
-            if saw is None:
-                self._attacker.close()
-                self._attacker, self._attacker_is_ready = Process("attacks"), False
-            ended = time.monotonic()
-            recovered = self._recovered(ended)
-            after = time.monotonic()
-            time.sleep(rest_seconds)
-            record = caller.result(2 * PATIENCE_SECONDS)
-        finally:
-            caller.close()
-        outcome = Outcome(came={"the attacker had to be stopped": 1}) if saw is None else Outcome(**saw)
+            outcome = Outcome(**self._attacker.ask([attack.name, victim.address, seconds], seconds + 20.0))
+        except TimeoutError:
+            outcome = Outcome(came={"the attacker had to be stopped": 1})
+            self._attacker = Process("attacks")
+        ended = time.monotonic()
+        recovered = self._recovered(ended)
+        after = time.monotonic()
+        time.sleep(rest_seconds)
+        record = self._caller.ask("end", 2 * PATIENCE_SECONDS)
         alive = victim.alive
         row = Row(
             attack.name,
             attack.items,
-            _latency([call for call in record if begun <= call[0] < started]),
+            _latency([call for call in record if call[0] < started]),
             _latency([call for call in record if started <= call[0] < ended]),
             _latency([call for call in record if call[0] >= after]),
             resident // MIB,
