@@ -2,8 +2,16 @@
 """A live server for the tests that speak gRPC, and how hypothesis draws."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
+
+# The threads of torch in this process wait asleep: several servers and tests compute on few cores, and threads that spin while they
+# wait take half of the time. Read once, when torch is imported; servers in processes of their own run as they would elsewhere.
+os.environ["OMP_WAIT_POLICY"] = "passive"
+import torch  # noqa: F401
+
+del os.environ["OMP_WAIT_POLICY"]
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -242,7 +242,7 @@ def test_slices_named_by_numbers_are_listed_by_number(address: str, data: dict[s
 def test_a_server_that_is_not_there_is_one_line(data: dict[str, Any]) -> None:
     with fake_server() as gone:
         pass
-    done = evaluate(gone.address, data)
+    done = evaluate(gone.address, data, "--timeout", 0.5)
     assert done.exit_code == 1
     assert re.fullmatch(rf"Error: no lossd server answers at {gone.address}: [^\n]+\n", done.output)
 

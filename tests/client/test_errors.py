@@ -108,8 +108,8 @@ def certificates(tmp_path: Path) -> dict[str, str]:
 
 
 def failure(address: str, **options: Any) -> str:
-    with lossd.Client(address, **options) as client, pytest.raises(lossd.ConnectionFailedError) as caught:
-        client.wait_until_ready(2.0)
+    with lossd.Client(address, retry=False, **options) as client, pytest.raises(lossd.ConnectionFailedError) as caught:
+        client.mse_loss([1.0], [1.0])
     return caught.value.message
 
 
@@ -120,6 +120,8 @@ def test_a_connection_that_cannot_be_made_comes_with_the_cure(certificates: dict
         assert "not signed by an authority that this client trusts" in failure(speaks_tls, credentials=trusting)
         assert "the server does not use TLS" in failure(speaks_none, credentials=trusting)
     assert "nothing listens at this address" in failure(speaks_none)
+    with lossd.Client(speaks_none) as client, pytest.raises(lossd.ConnectionFailedError, match="nothing listens at this address"):
+        client.wait_until_ready(1.0)
     assert "check the address, host:port" in failure("no-such-host.invalid:1")
 
 

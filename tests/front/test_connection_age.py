@@ -46,7 +46,7 @@ def test_after_the_grace_period_the_connection_is_closed_even_if_streams_are_ope
             with suppress(ConnectionError):
                 await client.end()
 
-    run(scenario, max_connection_age_seconds=0.2, max_connection_age_grace_seconds=0.5)
+    run(scenario, max_connection_age_seconds=0.2, max_connection_age_grace_seconds=0.2)
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_clients_do_not_notice() -> None:
 def test_a_stream_goes_on_if_there_is_no_grace_period() -> None:
     async def scenario(harness: Harness) -> None:
         stream = Session(harness.stub.ScoreStream())
-        for number in range(20):
+        for number in range(10):
             await stream.send((number, square(2)))
             assert (await stream.next())[0] == number
             await asyncio.sleep(0.1)

@@ -18,6 +18,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, Rs
 
 from lossd.v1 import evaluation_service_pb2 as pb
 from lossd_server.compute import batch
+from lossd_server.front import draining
 from lossd_server.http2.frames import MAX_WINDOW
 from support.harness import Harness, call, error_of, launch, run, square, wait_until
 from support.raw_connection import wire
@@ -71,7 +72,10 @@ def test_a_stream_after_the_last_goaway_is_refused_so_that_clients_try_it_elsewh
     run(scenario, drain_seconds=60)
 
 
-def test_streams_that_never_end_and_requests_that_never_arrive_are_not_waited_for() -> None:
+def test_streams_that_never_end_and_requests_that_never_arrive_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "_ARRIVAL_SECONDS", 0.2)
+    monkeypatch.setattr(draining, "_GOODBYE_SECONDS", 0.1)
+
     async def scenario(harness: Harness) -> None:
         async with wire(harness) as hanging, wire(harness) as endless, wire(harness) as half, asyncio.timeout(PATIENCE):
             hanging.open(1, LOSS)
@@ -183,6 +187,7 @@ def test_answers_that_are_being_read_are_read_to_their_end() -> None:
 
 @pytest.mark.parametrize("over", ["unary", "stream", "batch"])
 def test_a_batch_that_never_ends_does_not_delay_the_stop_and_its_callers_get_an_error(over: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "_GOODBYE_SECONDS", 0.1)
     release = threading.Event()
 
     def compute(*_: Any) -> Any:
@@ -211,7 +216,7 @@ def test_a_batch_that_never_ends_does_not_delay_the_stop_and_its_callers_get_an_
         assert time.monotonic() - started_at < PATIENCE
 
     try:
-        run_without_end(scenario, drain_seconds=0.3)
+        run_without_end(scenario, drain_seconds=0.1)
     finally:
         release.set()
 

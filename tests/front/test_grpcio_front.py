@@ -134,6 +134,7 @@ def test_a_drain_answers_what_was_accepted_and_refuses_the_rest(transport: str, 
 # ---- callers
 
 
+@pytest.mark.usefixtures("at_once")
 @both_transports
 def test_a_stream_ends_when_its_token_is_removed(transport: str, tmp_path: Path) -> None:
     (mine, line), (_, other) = make_token("nightly"), make_token("other")

@@ -55,7 +55,8 @@ def test_connections_above_their_limit_are_closed_until_others_end() -> None:
                 async with wire(harness) as third:
                     with suppress(ConnectionError):
                         await third.end()
-                client = grpc.aio.insecure_channel(harness.server.address, options=[OWN_CONNECTION, ("grpc.enable_retries", 0)])
+                options = [OWN_CONNECTION, ("grpc.enable_retries", 0), ("grpc.initial_reconnect_backoff_ms", 100)]
+                client = grpc.aio.insecure_channel(harness.server.address, options=options)
                 with pytest.raises(grpc.aio.AioRpcError) as error:
                     await client.unary_unary("/lossd.v1.LossService/GetServerInfo")(b"")
                 assert error.value.code() == grpc.StatusCode.UNAVAILABLE
@@ -231,7 +232,7 @@ def test_a_host_has_half_of_the_connections_and_another_has_room_before_tls_has_
 
         attackers = await asyncio.gather(*[connect("127.0.0.2") for _ in range(40)])
         assert sum(kept for kept, _ in attackers) == 8
-        others = [await connect(f"127.0.0.{number}") for number in range(3, 8)]
+        others = await asyncio.gather(*[connect(f"127.0.0.{number}") for number in range(3, 8)])
         assert [kept for kept, _ in others] == [True] * 5
         for _, writer in (*attackers, *others):
             writer.close()
