@@ -37,10 +37,6 @@ final class Errors {
               "the server's certificate is not signed by an authority that this client trusts:"
                   + " pass the authority's certificate to trustCertificates()",
               true),
-          new Cure(
-              "CERTIFICATE_VERIFY_FAILED",
-              "the server refused or could not be given a certificate: see clientCertificate()",
-              true),
           new Cure("No subject alternative", "the server's certificate is for another host", true),
           new Cure("No name matching", "the server's certificate is for another host", true),
           new Cure(
@@ -59,7 +55,8 @@ final class Errors {
           new Cure(
               "Network closed for unknown reason",
               "the connection was closed: the server stopped, or it uses TLS and this client does"
-                  + " not: see tls()",
+                  + " not (see tls()), or it requires a client certificate (see"
+                  + " clientCertificate())",
               false));
 
   private Errors() {}

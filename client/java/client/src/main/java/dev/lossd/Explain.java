@@ -192,7 +192,8 @@ final class Explain {
             .map(FieldViolation::field)
             .collect(Collectors.joining(","));
     if (error.reason().equals("SHAPE_MISMATCH") && fields.equals("class_probabilities")) {
-      String type = Tensor.dataType(Fields.tensor(request, fields)).name().toLowerCase(Locale.ROOT);
+      String type =
+          TensorMessages.dataType(Fields.tensor(request, fields)).name().toLowerCase(Locale.ROOT);
       return "; target is "
           + type
           + ", so it is taken as class probabilities: pass integers for class indices";

@@ -41,8 +41,8 @@ final class Splitting {
     this.leadShape = Fields.shape(request, rule.lead());
     int first = firstExtent();
     int end = Math.max(first, leadShape.size() - rule.rowRank());
-    if (rule.oneAxis()) {
-      end = Math.min(end, first + 1);
+    if (rule.oneAxis() && leadShape.size() > rule.rowRank()) {
+      end = first + 1;
     }
     for (int extent = first; extent < end; extent++) {
       if (leadShape.get(extent) > 1) {
@@ -130,7 +130,7 @@ final class Splitting {
             rule.cuts().get("target") == Cut.RIGHT_BROADCAST
                 ? values.get(0).getShapeCount() - leadShape.size()
                 : 0;
-        merged.setValues(Fields.concatenate(values, axis + missing));
+        merged.setValues(TensorMessages.concatenate(values, axis + missing));
       }
       case REDUCTION_BATCH_MEAN -> {
         // The parts' sum is the first extent only if the first extent was cut.
@@ -206,17 +206,17 @@ final class Splitting {
           List<Long> lengths = Fields.numbers(request, rule.lengths());
           check(rule.lengths(), lengths.size(), rows);
           Tensor tensor = Fields.tensor(request, name);
-          check(name, Fields.product(tensor.getShapeList()), sum(lengths));
+          check(name, TensorMessages.product(tensor.getShapeList()), sum(lengths));
           part.setField(
               field,
-              Fields.slice(
+              TensorMessages.slice(
                   tensor, 0, sum(lengths.subList(0, start)), sum(lengths.subList(0, end))));
         }
         default -> {
           Tensor tensor = Fields.tensor(request, name);
           int along = axisOf(name);
           check(name, along < tensor.getShapeCount() ? tensor.getShape(along) : 0, rows);
-          part.setField(field, Fields.slice(tensor, along, start, end));
+          part.setField(field, TensorMessages.slice(tensor, along, start, end));
         }
       }
     }

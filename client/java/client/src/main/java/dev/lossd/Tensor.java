@@ -2,13 +2,7 @@
 
 package dev.lossd;
 
-import com.google.protobuf.ByteString;
 import com.google.protobuf.UnsafeByteOperations;
-import dev.lossd.v1.BoolValues;
-import dev.lossd.v1.Float32Values;
-import dev.lossd.v1.Float64Values;
-import dev.lossd.v1.Int32Values;
-import dev.lossd.v1.Int64Values;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.DoubleBuffer;
@@ -274,7 +268,8 @@ public final class Tensor {
       proto.addShape(extent);
     }
     return new Tensor(
-        set(proto, dataType, UnsafeByteOperations.unsafeWrap(littleEndian.slice())).build());
+        TensorMessages.set(proto, dataType, UnsafeByteOperations.unsafeWrap(littleEndian.slice()))
+            .build());
   }
 
   /**
@@ -283,7 +278,7 @@ public final class Tensor {
    * @return the type
    */
   public DataType dataType() {
-    return dataType(proto);
+    return TensorMessages.dataType(proto);
   }
 
   /**
@@ -336,7 +331,7 @@ public final class Tensor {
    * @return a read-only view, in little-endian order
    */
   public ByteBuffer asByteBuffer() {
-    return payload(proto).asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
+    return TensorMessages.payload(proto).asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
   }
 
   @Override
@@ -352,47 +347,6 @@ public final class Tensor {
 
   dev.lossd.v1.Tensor proto() {
     return proto;
-  }
-
-  static DataType dataType(dev.lossd.v1.Tensor proto) {
-    return switch (proto.getValuesCase()) {
-      case FLOAT16_VALUES -> DataType.FLOAT16;
-      case BFLOAT16_VALUES -> DataType.BFLOAT16;
-      case FLOAT32_VALUES -> DataType.FLOAT32;
-      case FLOAT64_VALUES -> DataType.FLOAT64;
-      case INT32_VALUES -> DataType.INT32;
-      case INT64_VALUES -> DataType.INT64;
-      case UINT8_VALUES -> DataType.UINT8;
-      case BOOL_VALUES -> DataType.BOOL;
-      case VALUES_NOT_SET -> throw new IllegalArgumentException("a tensor without values");
-    };
-  }
-
-  static ByteString payload(dev.lossd.v1.Tensor proto) {
-    return switch (dataType(proto)) {
-      case FLOAT16 -> proto.getFloat16Values();
-      case BFLOAT16 -> proto.getBfloat16Values();
-      case FLOAT32 -> proto.getFloat32Values().getValues();
-      case FLOAT64 -> proto.getFloat64Values().getValues();
-      case INT32 -> proto.getInt32Values().getValues();
-      case INT64 -> proto.getInt64Values().getValues();
-      case UINT8 -> proto.getUint8Values();
-      case BOOL -> proto.getBoolValues().getValues();
-    };
-  }
-
-  static dev.lossd.v1.Tensor.Builder set(
-      dev.lossd.v1.Tensor.Builder proto, DataType dataType, ByteString payload) {
-    return switch (dataType) {
-      case FLOAT16 -> proto.setFloat16Values(payload);
-      case BFLOAT16 -> proto.setBfloat16Values(payload);
-      case FLOAT32 -> proto.setFloat32Values(Float32Values.newBuilder().setValues(payload));
-      case FLOAT64 -> proto.setFloat64Values(Float64Values.newBuilder().setValues(payload));
-      case INT32 -> proto.setInt32Values(Int32Values.newBuilder().setValues(payload));
-      case INT64 -> proto.setInt64Values(Int64Values.newBuilder().setValues(payload));
-      case UINT8 -> proto.setUint8Values(payload);
-      case BOOL -> proto.setBoolValues(BoolValues.newBuilder().setValues(payload));
-    };
   }
 
   private static Tensor of(DataType dataType, ByteBuffer bytes, long elements, long... shape) {

@@ -10,22 +10,18 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+import com.google.protobuf.Message;
+import dev.lossd.v1.LossResponse;
+import dev.lossd.v1.LossStatistics;
 import java.io.IOException;
-import java.lang.reflect.InvocationTargetException;
-import java.lang.reflect.Method;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Base64;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.DynamicNode;
@@ -39,19 +35,6 @@ import org.junit.jupiter.api.TestFactory;
 class GoldenTest {
   private static final Path GOLDEN =
       Path.of(System.getProperty("basedir", "."), "../../../tests/golden").normalize();
-
-  /** The required arguments, in the methods' order; the others are options. */
-  private static final Map<String, List<String>> REQUIRED =
-      Map.of(
-          "gaussian_nll_loss", List.of("input", "target", "var"),
-          "margin_ranking_loss", List.of("input1", "input2", "target"),
-          "cosine_embedding_loss", List.of("input1", "input2", "target"),
-          "triplet_margin_loss", List.of("anchor", "positive", "negative"),
-          "triplet_margin_with_distance_loss", List.of("anchor", "positive", "negative"),
-          "ctc_loss", List.of("log_probs", "targets", "input_lengths", "target_lengths"),
-          "adaptive_log_softmax_with_loss",
-              List.of("input", "target", "head_weight", "tail", "cutoffs"),
-          "linear_cross_entropy", List.of("input", "linear_weight", "target"));
 
   /** Names of the schema's fields, which clients report as the argument. */
   private static final Map<String, String> ARGUMENTS =
@@ -100,6 +83,61 @@ class GoldenTest {
     return files.stream().onClose(() -> open.forEach(GoldenTest::close));
   }
 
+  /**
+   * The answers to the parts of each request that can be cut, merged, are the answer to the
+   * request.
+   */
+  @TestFactory
+  Stream<DynamicNode> parts() throws IOException {
+    var client = LossdClient.connect(TestServer.sharedAddress());
+    List<DynamicNode> tests = new ArrayList<>();
+    for (JsonElement file : read("index.json").getAsJsonArray("files")) {
+      JsonObject golden = read(file.getAsString());
+      String loss = golden.get("loss").getAsString();
+      tests.add(
+          DynamicTest.dynamicTest(
+              loss, () -> checkParts(client, loss, golden.getAsJsonArray("vectors"))));
+    }
+    return tests.stream().onClose(client::close);
+  }
+
+  private static void checkParts(LossdClient client, String loss, JsonArray vectors)
+      throws Throwable {
+    int cut = 0;
+    for (JsonElement element : vectors) {
+      JsonObject vector = element.getAsJsonObject();
+      if (vector.has("raw") || !vector.has("response")) {
+        continue;
+      }
+      Recorder recorder = new Recorder();
+      GoldenArguments.call(recorder, AsyncLosses.class, loss, vector.getAsJsonObject("arguments"));
+      Splitting splitting;
+      try {
+        splitting = new Splitting(recorder.call.request());
+      } catch (LossdException uncuttable) {
+        continue;
+      }
+      cut++;
+      List<LossResponse> parts = new ArrayList<>();
+      for (Message part : splitting.cut(2)) {
+        parts.add(response(client.score(new Call<>(part, recorder.call.reduction(), null))));
+      }
+      check(vector, () -> recorder.call.reduction().read(splitting.merge(parts)));
+    }
+    assertTrue(cut > 10, cut + " requests were cut");
+  }
+
+  /** Keeps a call instead of making it. */
+  private static final class Recorder extends AsyncLosses {
+    private Call<?> call;
+
+    @Override
+    <R extends LossResult> CompletableFuture<R> score(Call<R> call) {
+      this.call = call;
+      return new CompletableFuture<>();
+    }
+  }
+
   private static DynamicContainer container(
       String file, LossdClient blocking, LossdClient coalescing) throws IOException {
     JsonObject golden = read(file);
@@ -116,15 +154,21 @@ class GoldenTest {
               name,
               () -> {
                 JsonObject arguments = vector.getAsJsonObject("arguments");
-                check(vector, () -> (LossResult) call(blocking, Losses.class, loss, arguments));
                 check(
                     vector,
-                    () -> join(call(coalescing.async(), AsyncLosses.class, loss, arguments)));
+                    () ->
+                        (LossResult) GoldenArguments.call(blocking, Losses.class, loss, arguments));
+                check(
+                    vector,
+                    () ->
+                        join(
+                            GoldenArguments.call(
+                                coalescing.async(), AsyncLosses.class, loss, arguments)));
                 if (blocking == coalescing) {
                   return; // a limit on bytes holds for the whole message of a batch
                 }
                 Batch batch = blocking.batch();
-                Object pending = call(batch, AsyncLosses.class, loss, arguments);
+                Object pending = GoldenArguments.call(batch, AsyncLosses.class, loss, arguments);
                 batch.send();
                 check(vector, () -> join(pending));
               }));
@@ -149,15 +193,19 @@ class GoldenTest {
     JsonObject expected = vector.getAsJsonObject("response");
     double tolerance = expected.get("tolerance").getAsDouble();
     if (result instanceof Loss loss) {
-      checkNumber(number(expected.get("value")), loss.value(), tolerance);
+      checkNumber(GoldenArguments.number(expected.get("value")), loss.value(), tolerance);
     } else if (result instanceof UnreducedLoss loss) {
-      checkTensor(tensor(expected.get("values")), loss.values(), tolerance);
+      checkTensor(GoldenArguments.tensor(expected.get("values")), loss.values(), tolerance);
     }
     JsonObject statistics = expected.getAsJsonObject("statistics");
     Statistics found = result.statistics();
-    checkNumber(number(statistics.get("sum")), found.sum(), tolerance);
-    checkNumber(number(statistics.get("mean_numerator")), found.meanNumerator(), tolerance);
-    checkNumber(number(statistics.get("mean_denominator")), found.meanDenominator(), tolerance);
+    checkNumber(GoldenArguments.number(statistics.get("sum")), found.sum(), tolerance);
+    checkNumber(
+        GoldenArguments.number(statistics.get("mean_numerator")), found.meanNumerator(), tolerance);
+    checkNumber(
+        GoldenArguments.number(statistics.get("mean_denominator")),
+        found.meanDenominator(),
+        tolerance);
     assertEquals(statistics.get("element_count").getAsLong(), found.elementCount());
     assertEquals(statistics.get("ignored_count").getAsLong(), found.ignoredCount());
   }
@@ -208,136 +256,23 @@ class GoldenTest {
     }
   }
 
-  // Arguments from JSON, for a method that is found by its name.
-
-  private static Object call(Object losses, Class<?> type, String loss, JsonObject arguments)
-      throws Throwable {
-    String name = camel(loss);
-    List<String> required = REQUIRED.getOrDefault(loss, List.of("input", "target"));
-    Class<?> optionsType =
-        Class.forName(
-            "dev.lossd."
-                + name.substring(0, 1).toUpperCase(Locale.ROOT)
-                + name.substring(1)
-                + "Options");
-    boolean scalarVariance = arguments.has("var") && !arguments.get("var").isJsonObject();
-    Method method =
-        Arrays.stream(type.getMethods())
-            .filter(m -> m.getName().equals(name) && m.getParameterCount() == required.size() + 1)
-            .filter(
-                m ->
-                    !required.contains("var")
-                        || (m.getParameterTypes()[2] == double.class) == scalarVariance)
-            .findFirst()
-            .orElseThrow();
-    List<Object> values = new ArrayList<>();
-    for (int i = 0; i < required.size(); i++) {
-      values.add(value(arguments.get(required.get(i)), method.getParameterTypes()[i]));
+  private static LossResponse response(LossResult result) {
+    Statistics statistics = result.statistics();
+    var response =
+        LossResponse.newBuilder()
+            .setStatistics(
+                LossStatistics.newBuilder()
+                    .setSum(statistics.sum())
+                    .setMeanNumerator(statistics.meanNumerator())
+                    .setMeanDenominator(statistics.meanDenominator())
+                    .setElementCount(statistics.elementCount())
+                    .setIgnoredCount(statistics.ignoredCount()));
+    if (result instanceof UnreducedLoss loss) {
+      response.setValues(loss.values().proto());
+    } else if (result instanceof Loss loss) {
+      response.setValue(loss.value());
     }
-    values.add(options(optionsType, required, arguments));
-    return invoke(method, losses, values.toArray());
-  }
-
-  private static Object options(Class<?> type, List<String> required, JsonObject arguments)
-      throws Throwable {
-    String reduction =
-        arguments.has("reduction") ? arguments.get("reduction").getAsString() : "mean";
-    Object options = invoke(type.getMethod("of", Reduction.class), null, Reduction.of(reduction));
-    for (var argument : arguments.entrySet()) {
-      if (required.contains(argument.getKey()) || argument.getKey().equals("reduction")) {
-        continue;
-      }
-      if (argument.getKey().equals("precision")) {
-        assertEquals("float64", argument.getValue().getAsString());
-        options = invoke(type.getMethod("float64"), options);
-        continue;
-      }
-      String name = camel(argument.getKey());
-      Method option =
-          Arrays.stream(type.getMethods())
-              .filter(m -> m.getName().equals(name))
-              .findFirst()
-              .orElseThrow();
-      options = invoke(option, options, value(argument.getValue(), option.getParameterTypes()[0]));
-    }
-    return options;
-  }
-
-  private static Object value(JsonElement json, Class<?> type) {
-    if (type == Tensor.class) {
-      return tensor(json);
-    }
-    if (type == double.class) {
-      return number(json);
-    }
-    if (type == long.class) {
-      return Long.parseLong(json.getAsString());
-    }
-    if (type == int.class) {
-      return json.getAsInt();
-    }
-    if (type == boolean.class) {
-      return json.getAsBoolean();
-    }
-    if (type == Distance.class) {
-      return distance(json.getAsJsonObject());
-    }
-    JsonArray items = json.getAsJsonArray();
-    if (type == long[].class) {
-      long[] numbers = new long[items.size()];
-      Arrays.setAll(numbers, i -> Long.parseLong(items.get(i).getAsString()));
-      return numbers;
-    }
-    List<AdaptiveTailCluster> tail = new ArrayList<>();
-    for (JsonElement item : items) {
-      JsonObject cluster = item.getAsJsonObject();
-      tail.add(
-          new AdaptiveTailCluster(
-              tensor(cluster.get("projection")), tensor(cluster.get("output"))));
-    }
-    return tail;
-  }
-
-  private static Distance distance(JsonObject json) {
-    var entry = json.entrySet().iterator().next();
-    JsonObject options = entry.getValue().getAsJsonObject();
-    return switch (entry.getKey()) {
-      case "pairwise_distance" ->
-          new Distance.Pairwise(
-              number(options, "p", new Distance.Pairwise().p()),
-              number(options, "eps", new Distance.Pairwise().eps()));
-      case "cosine_distance" ->
-          new Distance.Cosine(number(options, "eps", new Distance.Cosine().eps()));
-      default -> new Distance.SquaredEuclidean();
-    };
-  }
-
-  private static double number(JsonObject json, String name, double otherwise) {
-    return json.has(name) ? number(json.get(name)) : otherwise;
-  }
-
-  private static double number(JsonElement json) {
-    return Double.parseDouble(json.getAsString());
-  }
-
-  private static Tensor tensor(JsonElement element) {
-    JsonObject json = element.getAsJsonObject();
-    JsonArray extents = json.getAsJsonArray("shape");
-    long[] shape = new long[extents.size()];
-    Arrays.setAll(shape, i -> extents.get(i).getAsLong());
-    DataType type = DataType.valueOf(json.get("dtype").getAsString().toUpperCase(Locale.ROOT));
-    ByteBuffer data =
-        ByteBuffer.wrap(Base64.getDecoder().decode(json.get("data").getAsString()))
-            .order(ByteOrder.LITTLE_ENDIAN);
-    return Tensor.wrap(type, data, shape);
-  }
-
-  private static Object invoke(Method method, Object on, Object... arguments) throws Throwable {
-    try {
-      return method.invoke(on, arguments);
-    } catch (InvocationTargetException failure) {
-      throw failure.getCause();
-    }
+    return response.build();
   }
 
   private static LossResult join(Object future) throws Throwable {
@@ -346,12 +281,6 @@ class GoldenTest {
     } catch (CompletionException failure) {
       throw failure.getCause();
     }
-  }
-
-  private static String camel(String name) {
-    return Pattern.compile("_([a-z0-9])")
-        .matcher(name)
-        .replaceAll(match -> match.group(1).toUpperCase(Locale.ROOT));
   }
 
   private static JsonObject read(String file) throws IOException {
