@@ -35,11 +35,13 @@ class Shares:
 
     def fits(self, holder: Hashable, wanted: int) -> bool:
         """Whether the holder may have this much more."""
+        if self.used + wanted <= self.total >> 2:  # then nobody has more than remains free
+            return True
         return fits(self.total, self.held(holder) + wanted, self.free - wanted)
 
     def change(self, holder: Hashable, difference: int) -> None:
         """Adds `difference`, which may be negative, to what the holder has."""
-        held = self.held(holder) + difference
+        held = self._held.get(holder, 0) + difference
         if held:
             self._held[holder] = held
         else:

@@ -78,6 +78,9 @@ class Service:
 
     def score_together(self, requests: Sequence[Request]) -> None:
         """Answers unary requests, of any losses, that arrived in one turn: some before this returns, the others later."""
+        if len(requests) == 1:
+            self.start(UnaryRequests(self._dispatcher, requests))
+            return
         by_loss: dict[str, list[Request]] = {}
         for request in requests:
             by_loss.setdefault(request.spec.rpc, []).append(request)
@@ -87,12 +90,13 @@ class Service:
 
     def start(self, requests: Requests) -> None:
         """Begins to score requests, within this turn's slice. Each is answered once, unless nobody waits for it any more."""
-        requests.work = work = self._score(requests)
-        if len(requests.indices) > 1:
-            self._dispatcher.slices.start(work, requests.caller)
+        if len(requests.indices) == 1 and len(requests.messages[requests.indices[0]]) <= _LARGE_BYTES:
+            entry = self._read(requests, requests.indices[0])
+            if entry is not None:
+                self._compute_or_queue(requests, [entry])
         else:
-            while next(work, PARKED) is None:
-                pass
+            requests.work = self._score(requests)
+            self._dispatcher.slices.start(requests.work, requests.caller)
 
     async def get_server_info(self, message: Encoded, **_: object) -> bytes:
         """Versions, devices, losses and limits."""
