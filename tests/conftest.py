@@ -6,10 +6,10 @@ import os
 import threading
 from collections.abc import Iterator
 
-# The threads of torch in this process wait asleep: several servers and tests compute on few cores, and threads that spin while they
-# wait take half of the time. Read once, when torch is imported; servers in processes of their own run as they would elsewhere.
+# Threads that spin while they wait take milliseconds for a kernel of ten elements as soon as something else runs. torch reads this when it
+# is imported; servers in processes of their own run without it.
 os.environ["OMP_WAIT_POLICY"] = "passive"
-import torch  # noqa: F401
+import torch
 
 del os.environ["OMP_WAIT_POLICY"]
 
@@ -20,6 +20,9 @@ import lossd
 from lossd_server.config import Settings
 from lossd_server.server import Server
 
+# What tests compute themselves is small. Servers in this process have the threads of their settings.
+torch.set_num_threads(1)
+
 # The same cases in every run, so that a failure is about the code; --hypothesis-profile=random draws others.
 _COMMON = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 settings.register_profile("repeatable", derandomize=True, **_COMMON)
@@ -29,6 +32,13 @@ settings.load_profile("repeatable")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--conformance", action="store_true", help="also run tests/conformance, which needs others' tools")
+
+
+@pytest.fixture(autouse=True)
+def gradients() -> Iterator[None]:
+    """Each test begins with torch's default: a server on a test's own thread switches gradients off there."""
+    with torch.enable_grad():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -94,6 +94,15 @@ class Victim:
             time.sleep(0.1)
         return self.threads(), self.descriptors()
 
+    def released(self, timeout_seconds: float) -> bool:
+        """Waits until no bytes are in flight. Whether that came in time."""
+        end = time.monotonic() + timeout_seconds
+        while held := self.gauge("lossd_in_flight_bytes"):
+            if time.monotonic() >= end:
+                break
+            time.sleep(0.1)
+        return not held
+
     def faults(self) -> list[str]:
         """The log's lines that say that the server was at fault."""
         return [line for line in self._log.read_text().splitlines() if _FAULTS.search(line)]

@@ -73,7 +73,7 @@ def test_ten_million_rows_with_flat_memory_and_after_the_death_of_a_server(tmp_p
     losses = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels.astype("i8")), reduction="none").numpy()
     del logits
 
-    def run(address: str) -> tuple[int, str, str, float]:
+    def run(address: str, timeout_seconds: float) -> tuple[int, str, str, float]:
         """Exit status, output, errors, and peak memory in MiB, of an evaluation."""
         files = {"--input": "logits.npy", "--target": "labels.npy", "--by": "slices.npy"}
         options = [part for flag, name in files.items() for part in (flag, str(tmp_path / name))]
@@ -82,18 +82,19 @@ def test_ten_million_rows_with_flat_memory_and_after_the_death_of_a_server(tmp_p
             "atexit.register(lambda: print(pathlib.Path('/proc/self/status').read_text(), file=sys.stderr)); main()"
         )
         command = [sys.executable, "-W", "error", "-c", code, "evaluate", "cross_entropy", *options, "--json", "--address", address]
+        command += ["--timeout", str(timeout_seconds)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         error, _, status = done.stderr.partition("Name:")
         return done.returncode, done.stdout, error, peak_mib(status)
 
     with serving() as (server, address), relay(address, limit=40 << 20, then=server.kill) as relayed:
-        status, out, error, _ = run(relayed)
+        status, out, error, _ = run(relayed, 5.0)
     assert (status, out) == (1, "")
     assert re.fullmatch(r"Error: no lossd server answers at [^\n]+\n", error)
 
     with serving() as (server, address):
         before = peak_mib(Path(f"/proc/{server.pid}/status").read_text())
-        status, out, error, client_mib = run(address)
+        status, out, error, client_mib = run(address, 30.0)
         server_mib = peak_mib(Path(f"/proc/{server.pid}/status").read_text()) - before
     assert (status, error) == (0, "")
     document = json.loads(out)

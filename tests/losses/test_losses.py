@@ -24,7 +24,7 @@ SMALL = Sizes(
     width=st.integers(1, 6),
     inner=st.sampled_from([(), (1,), (3,), (2, 2)]),
 )
-EXAMPLES = 40  # a loss; twenty times as many where slow
+EXAMPLES = 25  # a loss; twenty times as many where slow
 
 # How the float tensors of a call are sent.
 PRECISIONS = ("float32", "float64", "float16", "bfloat16", "mixed", "mixed16", "precision")
@@ -183,7 +183,7 @@ def test_generated_cases(client: lossd.Client, loss: LossSamples, examples: int)
 
 
 @each_loss
-@pytest.mark.parametrize("examples", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_statistics_of_any_split_add_up_to_those_of_the_whole(client: lossd.Client, loss: LossSamples, examples: int) -> None:
     """So the mean is exact over a stream, no matter what it divides by: a count, a sum of weights, or the targets not ignored."""
     call = getattr(client, loss.name)

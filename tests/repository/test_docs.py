@@ -2,6 +2,7 @@
 """README.md and docs/ are true: the site builds without a warning, the parts made from the code are complete, every snippet runs."""
 
 import contextlib
+import functools
 import importlib.util
 import io
 import os
@@ -42,6 +43,7 @@ def load_generator() -> ModuleType:
 
 
 generate = load_generator()
+losses_table, losses = functools.cache(generate.losses_table), functools.cache(generate.losses)
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +115,8 @@ def test_error_reasons_are_complete() -> None:
 @pytest.mark.parametrize("rpc", LOSSES)
 def test_a_loss_has_its_row_and_a_section_with_all_its_fields_and_defaults(rpc: str) -> None:
     spec = LOSSES[rpc]
-    assert f"[`{rpc}`](#{rpc.lower()}) | [`{spec.name}`](" in generate.losses_table()
-    section = generate.losses().split(f"\n### {rpc}\n")[1].split("\n### ")[0].split("\n## ")[0]
+    assert f"[`{rpc}`](#{rpc.lower()}) | [`{spec.name}`](" in losses_table()
+    section = losses().split(f"\n### {rpc}\n")[1].split("\n### ")[0].split("\n## ")[0]
     for name, argument in spec.arguments.items():
         (row,) = [line for line in section.splitlines() if line.startswith(f"| `{name}`")][:1]
         default = getattr(argument, "default", None)
@@ -122,7 +124,7 @@ def test_a_loss_has_its_row_and_a_section_with_all_its_fields_and_defaults(rpc: 
 
 
 def test_the_tables_mean_is_what_the_schema_says() -> None:
-    rows = dict(re.findall(r"^\| \[`(\w+)`\][^|]*\|[^|]*\| ([^|]+) \|", generate.losses_table(), re.MULTILINE))
+    rows = dict(re.findall(r"^\| \[`(\w+)`\][^|]*\|[^|]*\| ([^|]+) \|", losses_table(), re.MULTILINE))
     assert rows["HuberLoss"].startswith("divides by the number of elements")
     assert rows["CrossEntropyLoss"].count("divides by") == 2
     assert rows["CtcLoss"].startswith("is the mean over N")
