@@ -3,13 +3,18 @@
 # Sourced by the scripts beside it: the tools that Maven fetches, in target/tools.
 TOOLS=target/tools
 
+# maven ARGUMENTS: Maven, which prints only errors, and these not to the standard output.
+maven() {
+  mvn -q -B "$@" >&2
+}
+
 # fetch ARTIFACT NAME: the artifact as target/tools/NAME, from Maven's repositories.
 fetch() {
   local folder=$TOOLS/fetched/${1//:/_}
   if [[ ! -d $folder ]]; then
     mkdir -p "$TOOLS"
     # In a folder without a pom.xml, Maven copies the artifact once and not once for each module.
-    (cd "$TOOLS" && mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.11.0:copy -Dartifact="$1" -DoutputDirectory="$PWD/part")
+    (cd "$TOOLS" && maven org.apache.maven.plugins:maven-dependency-plugin:3.11.0:copy -Dartifact="$1" -DoutputDirectory="$PWD/part")
     mkdir -p "$TOOLS/fetched"
     mv "$TOOLS/part" "$folder"
   fi

@@ -2,6 +2,7 @@
 
 import dev.lossd.LossdClient;
 import dev.lossd.Tensor;
+import java.util.Locale;
 import java.util.concurrent.CompletionException;
 
 /** The client's figures as JSON: see Measure. */
@@ -21,10 +22,15 @@ final class ClientBenchmark {
       double[] big =
           measure.alone(() -> client.mseLoss(Tensor.of(large), Tensor.of(large)).value());
       System.out.printf(
+          Locale.ROOT,
           "{\"lone_p50_seconds\": %.9f, \"unary_calls_per_second\": %.1f,"
               + " \"coalesced_calls_per_second\": %.1f, \"large_call_seconds\": %.9f,"
               + " \"large_call_cpu_seconds\": %.9f}%n",
-          lone[0], unary, coalesced, big[0], big[1]);
+          lone[0],
+          unary,
+          coalesced,
+          big[0],
+          big[1]);
     }
   }
 

@@ -6,9 +6,15 @@ import java.util.Arrays;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicLong;
 
-/** Times calls for a number of seconds each, after a warm-up of as long, and at least a second. */
+/**
+ * Times calls for a number of seconds each, after a warm-up of as long, and at least {@link
+ * #WARM_UP_SECONDS}.
+ */
 final class Measure {
   static final int IN_FLIGHT = 64;
+
+  /** Until the JIT compiler has done most of its work on two cores. */
+  private static final double WARM_UP_SECONDS = 3;
 
   /** Starts a call, and runs `done` once it is answered. */
   interface AsyncCall {
@@ -23,7 +29,7 @@ final class Measure {
 
   /** The median time of a call, in seconds, and the CPU seconds of this process for each call. */
   double[] alone(Runnable call) {
-    times(call, Math.max(1, seconds));
+    times(call, Math.max(WARM_UP_SECONDS, seconds));
     var system = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
     long cpu = system.getProcessCpuTime();
     double[] times = times(call, seconds);
@@ -46,7 +52,7 @@ final class Measure {
 
   /** Calls a second with 64 in flight. */
   double rate(AsyncCall call) throws InterruptedException {
-    run(call, Math.max(1, seconds));
+    run(call, Math.max(WARM_UP_SECONDS, seconds));
     return run(call, seconds);
   }
 

@@ -16,6 +16,7 @@ import io.grpc.protobuf.ProtoUtils;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.StreamObserver;
 import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -45,9 +46,13 @@ final class StubsBenchmark {
     double[] big =
         measure.alone(() -> ClientCalls.blockingUnaryCall(channel, MSE, options(), mse(large)));
     System.out.printf(
+        Locale.ROOT,
         "{\"lone_p50_seconds\": %.9f, \"unary_calls_per_second\": %.1f, \"large_call_seconds\":"
             + " %.9f, \"large_call_cpu_seconds\": %.9f}%n",
-        lone[0], unary, big[0], big[1]);
+        lone[0],
+        unary,
+        big[0],
+        big[1]);
     channel.shutdownNow();
   }
 

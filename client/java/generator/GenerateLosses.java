@@ -15,6 +15,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.regex.Pattern;
@@ -125,7 +126,7 @@ final class GenerateLosses {
     String comment = comments.get(message.getName());
     String torch = comment.replaceFirst("[:,].*", "").strip();
     String name = camel(torch.replaceAll(".*\\.", ""));
-    name = name.substring(0, 1).toLowerCase() + name.substring(1);
+    name = name.substring(0, 1).toLowerCase(Locale.ROOT) + name.substring(1);
     List<List<Argument>> overloads = List.of(List.of());
     List<Argument> options = new ArrayList<>();
     Set<Integer> oneofs = new HashSet<>();
@@ -598,12 +599,12 @@ final class GenerateLosses {
   }
 
   private static String capitalized(String name) {
-    return name.substring(0, 1).toUpperCase() + name.substring(1);
+    return name.substring(0, 1).toUpperCase(Locale.ROOT) + name.substring(1);
   }
 
   private static String camel(String name) {
     return Pattern.compile("_([a-z0-9])")
         .matcher(name)
-        .replaceAll(match -> match.group(1).toUpperCase());
+        .replaceAll(match -> match.group(1).toUpperCase(Locale.ROOT));
   }
 }

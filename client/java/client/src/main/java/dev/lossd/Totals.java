@@ -4,7 +4,16 @@ package dev.lossd;
 
 import java.io.Serializable;
 
-/** The merged statistics of any number of results: the order of adding does not change a bit. */
+/**
+ * The merged statistics of any number of results: the order of adding does not change a bit.
+ *
+ * @param sum the sum over all elements
+ * @param meanNumerator the mean is its value divided by that of the denominator
+ * @param meanDenominator the number of elements or rows, or the sum of their weights
+ * @param elementCount the number of elements of the unreduced loss
+ * @param ignoredCount the elements left out
+ * @param callCount the number of results
+ */
 record Totals(
     ExactSum sum,
     ExactSum meanNumerator,

@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -106,6 +107,27 @@ class CoalescingTest {
       var expiry = assertThrows(CompletionException.class, late.get(i)::join);
       assertEquals(Status.Code.DEADLINE_EXCEEDED, ((LossdException) expiry.getCause()).code());
       assertTrue(cancelled.get(i).isCancelled());
+    }
+  }
+
+  @Test
+  void cancelsACallThatWasSentAtTheServer() throws Exception {
+    var messages = new CountingInterceptor();
+    try (FakeServer silent = FakeServer.silent();
+        LossdClient waiting =
+            LossdClient.builder()
+                .address(silent.address())
+                .coalesce(true)
+                .intercept(messages)
+                .build()) {
+      var future = waiting.async().mseLoss(ZEROS, ZEROS);
+      assertTrue(silent.started.tryAcquire(30, TimeUnit.SECONDS));
+      while (messages.sent.isEmpty()) {
+        Thread.onSpinWait();
+      }
+      future.cancel(true);
+      assertEquals(List.of("ScoreStream", "ScoreStream"), messages.sent);
+      assertEquals(0, silent.cancelled.availablePermits());
     }
   }
 
