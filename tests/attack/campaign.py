@@ -25,6 +25,7 @@ def run(
 ) -> dict[str, Any]:
     """What is recorded of them. `settings` are laid over each attack's; `tree` is a checkout whose server is attacked."""
     rows: list[dict[str, Any]] = []
+    load = os.getloadavg()[0]
     for own, group in itertools.groupby(attacks, key=lambda attack: attack.settings):
         left = list(group)
         while left:
@@ -35,7 +36,7 @@ def run(
                     rows.append(asdict(row))
                     if row.broken:
                         break
-    return {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), "seconds": seconds, "attacks": rows}
+    return {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), "load": load, "seconds": seconds, "attacks": rows}
 
 
 def line(row: Row) -> str:

@@ -5,7 +5,9 @@ import asyncio
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import grpc
 
@@ -41,25 +43,31 @@ def many_series() -> bytes:
 
 
 async def stream_messages(make: Callable[[], bytes], address: str, seconds: float, *, path: str = EVALUATION + "ScoreStream") -> Outcome:
-    """The message again and again over one stream whose answers are read and thrown away, without waiting for any."""
+    """The message again and again over one stream whose answers are read and thrown away, without waiting for any. A stream that the
+    server ends is opened again.
+    """
     message, outcome = make(), Outcome()
     end = time.monotonic() + seconds
-    async with grpc.aio.insecure_channel(address, OPTIONS) as channel:
-        stream = channel.stream_stream(path)()
 
-        async def read() -> None:
+    async def read(stream: Any) -> None:
+        try:
             while await stream.read() is not grpc.aio.EOF:
                 outcome.count("answer messages")
+        except grpc.aio.AioRpcError as error:
+            outcome.count(f"{error.code().name}: {(error.details() or '')[:80]}")
 
-        reading = asyncio.create_task(read())
-        try:
-            while time.monotonic() < end:
-                await asyncio.wait_for(stream.write(message), max(0.01, end - time.monotonic()))
-                outcome.sent += 1
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError) as error:
-            outcome.count(type(error).__name__)
-        stream.cancel()
-        await asyncio.wait([reading])
+    async with grpc.aio.insecure_channel(address, OPTIONS) as channel:
+        while time.monotonic() < end:
+            stream = channel.stream_stream(path)()
+            reading = asyncio.create_task(read(stream))
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                while time.monotonic() < end:
+                    await asyncio.wait_for(stream.write(message), max(0.01, end - time.monotonic()))
+                    outcome.sent += 1
+            if time.monotonic() >= end:
+                reading.cancel()
+            await asyncio.wait([reading])
+            stream.cancel()
     return outcome
 
 

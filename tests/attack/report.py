@@ -81,7 +81,8 @@ _HEAD = ("Attack", "p50 at rest", "p99 at rest", "p50", "p99", "Worst", "Failed"
 def _attacks(title: str, run: dict[str, Any]) -> str:
     rows = [_row(_HEAD), _row(["---", *["---:"] * (len(_HEAD) - 1)])]
     rows += [_row(_cells(attack)) for attack in run["attacks"]]
-    machine = f"{run['cores']} cores without a GPU, which did other work at the time"
+    load = run.get("load")  # of other processes, before the first attack
+    machine = f"{run['cores']} cores without a GPU" + ("" if load is not None and load < 0.5 else ", which did other work at the time")
     about = f"Recorded on {run['date']}, on {machine}, {run['seconds']:g} s for each attack."
     return f"\n## {title}\n\n{about}\n\n" + "\n".join(rows) + "\n"
 
