@@ -48,7 +48,8 @@ class Admission:
         if self.draining:
             raise shutting_down()
         wanted = nbytes + OVERHEAD_BYTES
-        self._check(wanted, caller)
+        if self._shares.used + wanted > self._shares.quarter:
+            self._check(wanted, caller)
         return Hold(self, wanted, caller)
 
     @property
@@ -83,10 +84,11 @@ class Hold:
 
     def grow(self, nbytes: int) -> None:
         """Counts more bytes for the same message, such as its answer. Raises InFlightFull, which leaves the hold unchanged."""
-        if self._admission.in_flight_bytes > self._nbytes:  # there are other holds
+        shares = self._admission._shares
+        if shares.used + nbytes > shares.quarter and shares.used > self._nbytes:  # there are other holds
             self._admission._check(nbytes, self._caller)
         self._nbytes += nbytes
-        self._admission._shares.change(self._caller, nbytes)
+        shares.change(self._caller, nbytes)
 
     def take_over(self, other: "Hold", nbytes: int) -> None:
         """Moves this many bytes from another hold of the same caller to this one."""

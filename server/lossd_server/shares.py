@@ -21,6 +21,7 @@ class Shares:
 
     def __init__(self, total: int) -> None:
         self.total = total
+        self.quarter = total >> 2  # while no more is used, everything fits: nobody has more than remains free
         self._held: dict[Hashable, int] = {}
         self.used = 0
 
@@ -35,9 +36,7 @@ class Shares:
 
     def fits(self, holder: Hashable, wanted: int) -> bool:
         """Whether the holder may have this much more."""
-        if self.used + wanted <= self.total >> 2:  # then nobody has more than remains free
-            return True
-        return fits(self.total, self.held(holder) + wanted, self.free - wanted)
+        return self.used + wanted <= self.quarter or fits(self.total, self.held(holder) + wanted, self.free - wanted)
 
     def change(self, holder: Hashable, difference: int) -> None:
         """Adds `difference`, which may be negative, to what the holder has."""

@@ -6,6 +6,7 @@ from grpc_health.v1 import health_pb2
 from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame
 
 from lossd_server.admission import OVERHEAD_BYTES
+from lossd_server.shares import Shares
 from support.encoded_requests import encoded
 from support.grpc_wire import (
     CHECK,
@@ -32,7 +33,7 @@ UNREDUCED = encoded("mse_loss", input=[3.0] * 1000, target=[1.0] * 1000, reducti
 def test_rpcs_that_are_open_to_all_are_bounded_and_take_nothing_from_others(path: str, sent: bytes, ended: bool) -> None:
     async def scenario(harness: Harness) -> None:
         budget = harness.server._listener._front._open_to_all
-        budget._shares.total = 100 * OVERHEAD_BYTES
+        budget._shares = Shares(100 * OVERHEAD_BYTES)
         async with wire(harness) as client, wire(harness) as other:
             client.send(SettingsFrame(0, settings={INITIAL: 0}))
             for number in range(60):

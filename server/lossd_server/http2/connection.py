@@ -191,8 +191,9 @@ class Connection(Generic[Head]):
             return
         self._last_id = stream_id
         self.budget.charge(budget.REQUEST)
-        refusal = self._refusal(block, ended)
-        if refusal is not None:
+        refused = self.closing or block.head is None or len(self.streams) >= self._max_streams or (ended and block.content_length)
+        if refused:
+            refusal = self._refusal(block)
             self.budget.charge(budget.CANCEL)
             self.sending.refuse(stream_id, refusal, ended=ended)
             return
@@ -203,14 +204,10 @@ class Connection(Generic[Head]):
         if self.streams.get(stream_id) is stream:
             stream.receiver = receiver
 
-    def _refusal(self, block: Block[Head], ended: bool) -> ErrorCode | None:
+    def _refusal(self, block: Block[Head]) -> ErrorCode:
         if self.closing or len(self.streams) >= self._max_streams:
             return ErrorCode.REFUSED_STREAM
-        if block.too_large:
-            return ErrorCode.ENHANCE_YOUR_CALM
-        if block.head is None or (ended and block.content_length):
-            return ErrorCode.PROTOCOL_ERROR
-        return None
+        return ErrorCode.ENHANCE_YOUR_CALM if block.too_large else ErrorCode.PROTOCOL_ERROR
 
     def _trailers(self, stream_id: int, block: Block[Head], ended: bool) -> None:
         """Request trailers, which gRPC clients do not send: they end the request, and are otherwise ignored."""
