@@ -16,6 +16,7 @@ export default defineConfig(
         "error",
         { ignoreArrowShorthand: true, ignoreVoidReturningFunctions: true },
       ],
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_" }],
       // An index that was just made is valid, which noUncheckedIndexedAccess cannot know.
       "@typescript-eslint/no-non-null-assertion": "off",
       // The type of an answer follows from the options' types, which occur once.

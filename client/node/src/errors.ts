@@ -134,6 +134,7 @@ const CURES: readonly (readonly [symptom: string, cure: string])[] = [
   ["alert", "the server refused the handshake: it may require a client certificate, tls: { cert, key }"],
   ["ECONNREFUSED", "nothing listens at this address: check it, and check that the server has started"],
   ["Connection dropped", "the server stopped, or it uses TLS and this client does not: pass tls: true"],
+  ["Failed to connect", "the server ended the connection, or it uses TLS and this client does not: pass tls: true"],
   ["Name resolution failed", "there is no such host: check the address, host:port"],
 ];
 // Another attempt cannot succeed after these.
