@@ -111,9 +111,9 @@ public final class Batch extends AsyncLosses {
       for (int i = 0; i < outcomes.size(); i++) {
         wanted.get(i).settle(outcomes.get(i));
       }
-    } finally {
-      LossdException unsent = Errors.interrupted();
-      wanted.forEach(collected -> collected.pending.completeExceptionally(unsent));
+    } catch (RuntimeException failure) { // the thread was interrupted
+      wanted.forEach(collected -> collected.pending.completeExceptionally(failure));
+      throw failure;
     }
   }
 

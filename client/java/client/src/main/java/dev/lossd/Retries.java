@@ -6,7 +6,6 @@ import io.grpc.Deadline;
 import java.time.Duration;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
@@ -72,12 +71,9 @@ final class Retries {
     }
 
     void attempt() {
-      if (asleep.remove(this) && closed) {
-        result.completeExceptionally(Errors.closed());
-        return;
-      }
+      asleep.remove(this);
       if (result.isDone()) {
-        return;
+        return; // cancelled
       }
       if (closed) {
         result.completeExceptionally(Errors.closed());
@@ -120,12 +116,8 @@ final class Retries {
         return;
       }
       asleep.add(this);
-      Future<?> alarm = timer.schedule(this::attempt, wait, TimeUnit.NANOSECONDS);
-      result.onCancel(
-          () -> {
-            asleep.remove(this);
-            alarm.cancel(false);
-          });
+      result.onCancel(() -> asleep.remove(this));
+      timer.schedule(this::attempt, wait, TimeUnit.NANOSECONDS);
       if (closed) {
         attempt();
       }
