@@ -21,18 +21,17 @@ test("README.md", async () => {
   mkdirSync(folder, { recursive: true });
   const blocks = [...readFileSync(new URL("README.md", ROOT), "utf8").matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code ?? "");
   assert.equal(blocks.length, 6);
-  for (const [index, block] of blocks.entries()) {
+  const paths = blocks.map((block, index) => {
     const path = new URL(`${index}.ts`, folder);
     writeFileSync(path, block.replaceAll("127.0.0.1:50051", server.address));
-    const compiler = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.NodeNext, strict: true, skipLibCheck: true };
-    const program = ts.createProgram([fileURLToPath(path)], {
-      ...compiler,
-      lib: ["lib.es2023.d.ts", "lib.esnext.disposable.d.ts"],
-      types: ["node"],
-    });
-    program.emit();
-    const faults = ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));
-    assert.deepEqual(faults, [], block);
+    return fileURLToPath(path);
+  });
+  const compiler = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.NodeNext, strict: true };
+  const program = ts.createProgram(paths, { ...compiler, lib: ["lib.es2023.d.ts", "lib.esnext.disposable.d.ts"], types: ["node"] });
+  program.emit();
+  const faults = ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));
+  assert.deepEqual(faults, []);
+  for (const [index, block] of blocks.entries()) {
     const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(new URL(`${index}.js`, folder))], {
       timeout: 120_000,
     });
