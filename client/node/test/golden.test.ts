@@ -6,7 +6,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 
-import { Client, LossdError, Tensor, tensor, type DType, type LossResult } from "../src/index.js";
+import { request, type Fields, type Request } from "../src/codec.js";
+import { Core } from "../src/core.js";
+import { Client, LossdError, LossMethods, Tensor, tensor, type Answers, type DType, type LossResult } from "../src/index.js";
+import { cut, merge } from "../src/split.js";
 import { Server } from "./server.js";
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
@@ -192,6 +195,26 @@ async function assertCalls(client: Client, file: GoldenFile): Promise<void> {
   });
 }
 
+/** Makes the requests of calls, and sends nothing. */
+class Requests extends LossMethods<Answers> {
+  protected override call(rpc: string, options: object, fields: () => Fields): never {
+    return request(rpc, fields(), options) as never;
+  }
+}
+
+/** The outcome of a call whose rows are sent in two halves; undefined if it has fewer than two. */
+async function inHalves(core: Core, file: GoldenFile, given: Record<string, Json>): Promise<unknown> {
+  const whole = call(new Requests(), file.loss, given) as Request;
+  let parts: Request[];
+  try {
+    parts = cut(whole, 2);
+  } catch (error) {
+    assert.ok(error instanceof LossdError && error.code === "RESOURCE_EXHAUSTED", String(error));
+    return undefined;
+  }
+  return merge(whole, await Promise.all(parts.map((part) => core.score(part, core.control()))));
+}
+
 describe("golden vectors", () => {
   let server: Server;
   let client: Client;
@@ -226,6 +249,19 @@ describe("golden vectors", () => {
         }
         assertRecorded(file, vector, outcome);
       });
+    });
+  }
+
+  for (const name of INDEX.files) {
+    const file = load<GoldenFile>(name);
+    test(`${file.loss}: calls that are cut in two and merged`, async () => {
+      const core = new Core(server.address, {});
+      const right = expressible(file).filter(({ vector }) => vector.response !== undefined);
+      const outcomes = await Promise.all(right.map(({ given }) => inHalves(core, file, given)));
+      core.close();
+      const merged = right.filter((_, i) => outcomes[i] !== undefined);
+      assert.ok(merged.length > 5, `${merged.length} can be cut`);
+      right.forEach(({ vector }, i) => outcomes[i] === undefined || assertRecorded(file, vector, outcomes[i]));
     });
   }
 
