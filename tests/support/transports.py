@@ -15,7 +15,7 @@ from lossd.v1 import loss_service_pb2, response_pb2
 from support.encoded_requests import encoded
 
 TRANSPORTS = ("lossd", "grpcio")
-MAX_REQUEST_BYTES = 2 << 20
+MAX_REQUEST_BYTES = 16 << 20
 
 LOSSES = "/lossd.v1.LossService/"
 BATCH, STREAM, EVALUATE = (f"/lossd.v1.EvaluationService/{name}" for name in ("ScoreBatch", "ScoreStream", "Evaluate"))

@@ -81,7 +81,7 @@ def _tensor_prefix(number: int, member: str, shape: tuple[int, ...], nbytes: int
 def _elements(array: NDArray[Any]) -> list[bytes]:
     if array.nbytes <= _PIECE_BYTES:
         return [array.tobytes()]
-    flat = array.reshape(-1).view(np.uint8)
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return [flat[start : start + _PIECE_BYTES].tobytes() for start in range(0, flat.size, _PIECE_BYTES)]
 
 
