@@ -12,7 +12,8 @@ import { now, retried, type Control } from "./control.js";
 import { isInvalid, isTooLarge, LossdError } from "./errors.js";
 import { checkShapes, explained, inWhole } from "./explain.js";
 import { GetServerInfoResponseSchema, type GetServerInfoResponse } from "./gen/lossd/v1/loss_service_pb.js";
-import { CONCURRENT_MESSAGES, LARGEST_CALL_BYTES, MESSAGE_BYTES } from "./outbox.js";
+import { all } from "./jobs.js";
+import { LARGEST_CALL_BYTES, MESSAGE_BYTES } from "./outbox.js";
 import { partsNeeded, refusal, refusedByGrpc, rowsThatFit, type Refusal } from "./parts.js";
 import { Scratch } from "./scratch.js";
 import { countRows, cut, merge, rowsIn, tooLarge } from "./split.js";
@@ -285,24 +286,4 @@ function isUnavailable(outcome: Outcome | undefined): boolean {
 function asOutcome(error: unknown): LossdError {
   if (error instanceof LossdError) return error;
   throw error;
-}
-
-/** The jobs' results in order; CONCURRENT_MESSAGES run at a time. Rejects with the first error, and then starts no more. */
-async function all<T>(jobs: readonly (() => Promise<T>)[]): Promise<T[]> {
-  const results: T[] = new Array<T>(jobs.length);
-  const waiting = jobs.entries();
-  let failed = false;
-  const work = async (): Promise<void> => {
-    for (const [index, job] of waiting) {
-      try {
-        results[index] = await job();
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-      if (failed) return;
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(CONCURRENT_MESSAGES, jobs.length) }, work));
-  return results;
 }

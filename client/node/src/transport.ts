@@ -162,6 +162,8 @@ function addresses(target: string | readonly string[] | undefined): string[] {
   if (found.length === 0 || found.includes("")) {
     throw new TypeError('no server address: give "host:port", several as "a:1,b:2", or set LOSSD_ADDRESS');
   }
+  const url = found.find((address) => /^https?:/i.test(address));
+  if (url !== undefined) throw new TypeError(`${url} is a URL: give host:port, and the option tls for TLS`);
   return found;
 }
 

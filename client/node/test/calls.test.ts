@@ -120,6 +120,7 @@ describe("a call", () => {
 describe("addresses", () => {
   test("are taken from LOSSD_ADDRESS, and one is needed", async () => {
     assert.throws(() => new Client(), /set LOSSD_ADDRESS/);
+    assert.throws(() => new Client("http://localhost:50051"), /is a URL: give host:port/);
     process.env.LOSSD_ADDRESS = server.address;
     try {
       await using byVariable = new Client();
