@@ -11,6 +11,7 @@ import lossd
 CLIENTS = Path(__file__).resolve().parents[2] / "client"
 # A Go module has no version but its tag.
 STATED = {
+    "cpp/CMakeLists.txt": r"^project\(lossd VERSION (\S+)",
     "java/pom.xml": r"<artifactId>lossd-\w+</artifactId>\s*<version>([^<]+)</version>",
     "java/client/pom.xml": r"<parent>.*?<version>([^<]+)</version>",
     "java/protocol/pom.xml": r"<parent>.*?<version>([^<]+)</version>",
