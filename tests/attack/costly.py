@@ -142,7 +142,7 @@ async def unary(rpc: str, make: Callable[[], bytes], address: str, seconds: floa
                 except grpc.aio.AioRpcError as error:
                     outcome.count(f"{error.code().name}: {(error.details() or '')[:60]}")
 
-        await asyncio.wait([asyncio.create_task(again()) for _ in range(at_once)], timeout=seconds + 5)
+        await asyncio.wait([asyncio.create_task(again()) for _ in range(at_once)], timeout=1.5 * seconds)
     return outcome
 
 
@@ -162,7 +162,7 @@ async def evaluate(make: Callable[[], bytes], address: str, seconds: float, *, s
                 except grpc.aio.AioRpcError as error:
                     outcome.count(f"{error.code().name}: {(error.details() or '')[:60]}")
 
-        await asyncio.wait([asyncio.create_task(again()) for _ in range(streams)], timeout=seconds + 15)
+        await asyncio.wait([asyncio.create_task(again()) for _ in range(streams)], timeout=2.5 * seconds)
     return outcome
 
 
