@@ -133,6 +133,14 @@ func orDefault[T any](options *T) *T {
 	return options
 }
 
+// unlessDefault returns an ignore_index, or nil for torch's default, which torch accepts beside class probabilities too.
+func unlessDefault(index *int64) *int64 {
+	if index != nil && *index == -100 {
+		return nil
+	}
+	return index
+}
+
 // request is the request message of a loss. Its fields are reached by name, so that what holds for all losses is written once.
 type request struct {
 	message proto.Message

@@ -16,7 +16,7 @@ import (
 )
 
 func TestConcurrentCallsMeetInBatches(t *testing.T) {
-	client := connect(t, shared.address, lossd.WithCoalescing())
+	client := connect(t, shared.Address, lossd.WithCoalescing())
 	var together atomic.Int64
 	var group sync.WaitGroup
 	for worker := range 64 {
@@ -41,7 +41,7 @@ func TestConcurrentCallsMeetInBatches(t *testing.T) {
 }
 
 func TestACoalescedCallHasItsOwnErrorDeadlineAndCancellation(t *testing.T) {
-	client := connect(t, shared.address, lossd.WithCoalescing())
+	client := connect(t, shared.Address, lossd.WithCoalescing())
 	var group sync.WaitGroup
 	for worker := range 40 {
 		group.Go(func() {
@@ -74,7 +74,7 @@ func TestACoalescedCallHasItsOwnErrorDeadlineAndCancellation(t *testing.T) {
 
 // TestCloseEndsCoalescedCalls closes the client under calls in flight: each has an answer, or the error of a closed client.
 func TestCloseEndsCoalescedCalls(t *testing.T) {
-	client := connect(t, shared.address, lossd.WithCoalescing())
+	client := connect(t, shared.Address, lossd.WithCoalescing())
 	var group sync.WaitGroup
 	var answered atomic.Int64
 	for range 16 {

@@ -32,16 +32,16 @@ func TestTLSAndTokens(t *testing.T) {
 	server := serve(t, "--tls-cert-file", pki.path("server.crt"), "--tls-key-file", pki.path("server.key"), "--tokens-file", tokens)
 
 	trusted := lossd.WithCAFile(pki.path("ca.crt"))
-	if _, err := connect(t, server.address, trusted, lossd.WithToken(token)).Score(within(t, 30), l1Loss); err != nil {
+	if _, err := connect(t, server.Address, trusted, lossd.WithToken(token)).Score(within(t, 30), l1Loss); err != nil {
 		t.Error(err)
 	}
 	t.Setenv("LOSSD_TOKEN", token)
 	for _, options := range [][]lossd.Option{{trusted}, {trusted, lossd.WithCoalescing()}} {
-		if _, err := connect(t, server.address, options...).Score(within(t, 30), l1Loss); err != nil {
+		if _, err := connect(t, server.Address, options...).Score(within(t, 30), l1Loss); err != nil {
 			t.Error(err)
 		}
 	}
-	_, err := connect(t, server.address, trusted, lossd.WithToken("wrong")).Score(within(t, 30), l1Loss)
+	_, err := connect(t, server.Address, trusted, lossd.WithToken("wrong")).Score(within(t, 30), l1Loss)
 	expectError(t, err, codes.Unauthenticated, "TOKEN_INVALID")
 
 	for name, test := range map[string]struct {
@@ -53,11 +53,11 @@ func TestTLSAndTokens(t *testing.T) {
 		"plaintext":                        {[]lossd.Option{lossd.WithoutRetry()}, "WithTLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := connect(t, server.address, test.options...).Score(within(t, 30), l1Loss)
+			_, err := connect(t, server.Address, test.options...).Score(within(t, 30), l1Loss)
 			expectError(t, err, codes.Unavailable, "", test.cure)
 		})
 	}
-	_, err = connect(t, shared.address, lossd.WithTLS()).Score(within(t, 30), l1Loss)
+	_, err = connect(t, shared.Address, lossd.WithTLS()).Score(within(t, 30), l1Loss)
 	expectError(t, err, codes.Unavailable, "", "the server does not use TLS")
 }
 
@@ -66,11 +66,11 @@ func TestMutualTLS(t *testing.T) {
 	server := serve(t, "--tls-cert-file", pki.path("server.crt"), "--tls-key-file", pki.path("server.key"),
 		"--tls-client-ca-file", pki.path("ca.crt"))
 	trusted := lossd.WithCAFile(pki.path("ca.crt"))
-	client := connect(t, server.address, trusted, lossd.WithClientCertificate(pki.path("server.crt"), pki.path("server.key")))
+	client := connect(t, server.Address, trusted, lossd.WithClientCertificate(pki.path("server.crt"), pki.path("server.key")))
 	if _, err := client.Score(within(t, 30), l1Loss); err != nil {
 		t.Error(err)
 	}
-	_, err := connect(t, server.address, trusted, lossd.WithoutRetry()).Score(within(t, 30), l1Loss)
+	_, err := connect(t, server.Address, trusted, lossd.WithoutRetry()).Score(within(t, 30), l1Loss)
 	expectError(t, err, codes.Unavailable, "")
 }
 

@@ -42,7 +42,7 @@ func expectError(t *testing.T, err error, code codes.Code, reason string, parts 
 }
 
 func TestAnErrorNamesTheArgumentNotTheField(t *testing.T) {
-	client := connect(t, shared.address)
+	client := connect(t, shared.Address)
 	_, err := client.CrossEntropy(t.Context(), logits, lossd.NewTensor([]int64{0, 3}), nil)
 	typed := expectError(t, err, codes.InvalidArgument, "TARGET_OUT_OF_RANGE", "target", "the first at index [1]")
 	if typed.FieldViolations[0].Field != "target" {
@@ -57,7 +57,7 @@ func TestAnErrorNamesTheArgumentNotTheField(t *testing.T) {
 }
 
 func TestAnErrorIsAStatusToo(t *testing.T) {
-	_, err := connect(t, shared.address).CrossEntropy(t.Context(), logits, lossd.NewTensor([]int64{0, 3}), nil)
+	_, err := connect(t, shared.Address).CrossEntropy(t.Context(), logits, lossd.NewTensor([]int64{0, 3}), nil)
 	err = fmt.Errorf("wrapped: %w", err)
 	read, ok := status.FromError(err)
 	if !ok || read.Code() != codes.InvalidArgument || status.Code(err) != codes.InvalidArgument {
@@ -108,7 +108,7 @@ func TestAnUnreducedCallHasNoOtherReduction(t *testing.T) {
 }
 
 func TestContextsErrorsAreFound(t *testing.T) {
-	client := connect(t, shared.address)
+	client := connect(t, shared.Address)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := client.Score(ctx, lossd.CrossEntropy(logits, labels, nil))
@@ -127,7 +127,7 @@ func TestContextsErrorsAreFound(t *testing.T) {
 
 func TestAClosedClientSaysSo(t *testing.T) {
 	for _, options := range [][]lossd.Option{nil, {lossd.WithCoalescing()}} {
-		client := connect(t, shared.address, options...)
+		client := connect(t, shared.Address, options...)
 		if _, err := client.CrossEntropy(t.Context(), logits, labels, nil); err != nil {
 			t.Fatal(err)
 		}

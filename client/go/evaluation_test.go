@@ -15,7 +15,7 @@ import (
 )
 
 func TestABatchHasEachCallsOutcome(t *testing.T) {
-	client := connect(t, shared.address)
+	client := connect(t, shared.Address)
 	bad := lossd.CrossEntropy(logits, lossd.NewTensor([]int64{0, 3}), nil)
 	misshapen := lossd.MSELoss(lossd.NewTensor([]float32{1}, 2), logits, nil)
 	large := make([]float32, 1<<19) // by itself: 2 MiB
@@ -46,7 +46,7 @@ func TestABatchHasEachCallsOutcome(t *testing.T) {
 }
 
 func TestAnEvaluationIsTheLossOverAllRows(t *testing.T) {
-	client := connect(t, shared.address)
+	client := connect(t, shared.Address)
 	scores, labels := manyRows()
 	evaluation, other := client.NewEvaluation(), client.NewEvaluation()
 	var group sync.WaitGroup
@@ -91,7 +91,7 @@ func TestAnEvaluationIsTheLossOverAllRows(t *testing.T) {
 }
 
 func TestTheOrderOfUpdatesDoesNotChangeABit(t *testing.T) {
-	client := connect(t, shared.address)
+	client := connect(t, shared.Address)
 	scores, _ := manyRows()
 	var values []uint64
 	for _, step := range []int{1, 7, 11} { // both prime to the number of updates
@@ -115,7 +115,7 @@ func TestTheOrderOfUpdatesDoesNotChangeABit(t *testing.T) {
 }
 
 func TestAnEvaluationRefusesWhatCannotBeMerged(t *testing.T) {
-	client := connect(t, shared.address)
+	client := connect(t, shared.Address)
 	evaluation := client.NewEvaluation()
 	if _, err := evaluation.Total(t.Context()); err == nil {
 		t.Error("no updates have no total")

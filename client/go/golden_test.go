@@ -60,7 +60,7 @@ func TestGolden(t *testing.T) {
 		if coalesce {
 			options = append(options, lossd.WithCoalescing())
 		}
-		client := connect(t, shared.address, options...)
+		client := connect(t, shared.Address, options...)
 		for _, file := range goldenFiles(t) {
 			t.Run(fmt.Sprintf("%s coalesce=%t", strings.TrimSuffix(file, ".json"), coalesce), func(t *testing.T) {
 				t.Parallel()

@@ -88,6 +88,7 @@ func CrossEntropy(input, target Tensor, options *CrossEntropyOptions) Call {
 	}
 	if target := arguments.tensor("target", target); isFloat(target) {
 		request.Target = &lossdpb.CrossEntropyLossRequest_ClassProbabilities{ClassProbabilities: target}
+		request.IgnoreIndex = unlessDefault(options.IgnoreIndex)
 	} else if target != nil {
 		request.Target = &lossdpb.CrossEntropyLossRequest_ClassIndices{ClassIndices: target}
 	}

@@ -107,7 +107,7 @@ func elements[T float32 | float64](tensor *lossdpb.Tensor) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(payload))), len(payload)/size)
 }
 
-func converted[To, From float32 | float64](numbers []From) []To {
+func converted[To, From float32 | float64 | int8 | int16 | uint16 | int32 | uint32 | int64](numbers []From) []To {
 	out := make([]To, len(numbers))
 	for i, number := range numbers {
 		out[i] = To(number)

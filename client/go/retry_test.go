@@ -100,7 +100,7 @@ func TestAClientWaitsForAServerThatStarts(t *testing.T) {
 // TestARestartCostsNoCall kills the server and starts it again while goroutines call it: every call is answered right.
 func TestARestartCostsNoCall(t *testing.T) {
 	address := freeAddress(t)
-	first := start(t, "--listen", address)
+	first := serve(t, "--listen", address)
 	var answered [2]atomic.Int64 // unary, and coalesced
 	var stop atomic.Bool
 	var group sync.WaitGroup
@@ -124,7 +124,7 @@ func TestARestartCostsNoCall(t *testing.T) {
 	}
 	enough := func() bool { return answered[0].Load() >= 100 && answered[1].Load() >= 100 || t.Failed() }
 	waitFor(t, enough)
-	first.kill()
+	first.Kill()
 	answered[0].Store(0)
 	answered[1].Store(0)
 	serve(t, "--listen", address)
@@ -136,14 +136,14 @@ func TestARestartCostsNoCall(t *testing.T) {
 func TestCallsGoToTheServersThatCanBeReached(t *testing.T) {
 	other := serve(t)
 	dead := freeAddress(t)
-	client := connect(t, dead+", "+shared.address+","+other.address)
+	client := connect(t, dead+", "+shared.Address+","+other.Address)
 	for range 20 {
 		loss, err := client.CrossEntropy(within(t, 30), logits, labels, nil)
 		if err != nil || math.Abs(loss.Value-crossEntropy) > 1e-6 {
 			t.Fatal(loss, err)
 		}
 	}
-	other.kill()
+	other.Kill()
 	for range 20 {
 		if _, err := client.CrossEntropy(within(t, 30), logits, labels, nil); err != nil {
 			t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 
 // TestThePartsOfAGoldenCallMergeToTheWhole cuts every golden call that has rows, and compares with the answer to the whole.
 func TestThePartsOfAGoldenCallMergeToTheWhole(t *testing.T) {
-	client := connect(t, shared.address, lossd.WithCoalescing())
+	client := connect(t, shared.Address, lossd.WithCoalescing())
 	for _, file := range goldenFiles(t) {
 		var content struct {
 			Loss    string   `json:"loss"`
@@ -70,7 +70,7 @@ func manyRows() (scores []float32, labels []int64) {
 func TestACallAboveALimitIsSplit(t *testing.T) {
 	scores, labels := manyRows()
 	call := lossd.CrossEntropy(lossd.NewTensor(scores, rows, classes), lossd.NewTensor(labels), nil)
-	whole := connect(t, shared.address)
+	whole := connect(t, shared.Address)
 	want, err := whole.Score(within(t, 60), call)
 	if err != nil {
 		t.Fatal(err)
@@ -85,9 +85,9 @@ func TestACallAboveALimitIsSplit(t *testing.T) {
 		"the server's on memory":   {"--max-workspace-bytes", "20000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := connect(t, shared.address, lossd.WithMaxMessageBytes(8000))
+			client := connect(t, shared.Address, lossd.WithMaxMessageBytes(8000))
 			if arguments != nil {
-				client = connect(t, serve(t, arguments...).address)
+				client = connect(t, serve(t, arguments...).Address)
 			}
 			got, err := client.Score(within(t, 60), call)
 			if err != nil {
@@ -112,7 +112,7 @@ func TestACallAboveALimitIsSplit(t *testing.T) {
 func TestAnErrorInAPartIsAboutTheWhole(t *testing.T) {
 	scores, labels := manyRows()
 	labels[777] = classes
-	client := connect(t, shared.address, lossd.WithMaxMessageBytes(2000))
+	client := connect(t, shared.Address, lossd.WithMaxMessageBytes(2000))
 	_, err := client.CrossEntropy(within(t, 60), lossd.NewTensor(scores, rows, classes), lossd.NewTensor(labels), nil)
 	typed := expectError(t, err, codes.InvalidArgument, "TARGET_OUT_OF_RANGE")
 	wanted := regexp.MustCompile(`1 of \d+ elements of rows \d+ to \d+ are not, the first at index \[777\]$`)

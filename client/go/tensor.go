@@ -12,9 +12,10 @@ import (
 	"github.com/lossd/lossd/client/go/lossdpb"
 )
 
-// Element is the set of types of a tensor's elements. int is sent as int64, or as int32 on a 32-bit machine.
+// Element is the set of types of a tensor's elements. int is sent as int64, or as int32 on a 32-bit machine. The small integers that the
+// server lacks are copied to larger ones: int8, int16 and uint16 to int32, uint32 to int64.
 type Element interface {
-	~float32 | ~float64 | ~int | ~int32 | ~int64 | ~uint8 | ~bool | Float16 | BFloat16
+	~float32 | ~float64 | ~int | ~int32 | ~int64 | ~uint8 | ~bool | Float16 | BFloat16 | ~int8 | ~int16 | uint16 | ~uint32
 }
 
 // A Tensor is a dense, row-major array of numbers. It refers to the slice that it was made of, which must not change before the calls
@@ -24,7 +25,7 @@ type Tensor struct {
 	err     *Error // reported by the calls that use the tensor
 }
 
-// NewTensor returns a tensor of these values. It copies nothing on a little-endian machine.
+// NewTensor returns a tensor of these values. It copies nothing on a little-endian machine, except for small integers.
 //
 // Without a shape, the tensor has one extent, len(values). If the shape does not match the number of values, calls that use the tensor
 // fail with the reason SHAPE_MISMATCH. A tensor without extents is made by [Scalar].
@@ -52,7 +53,19 @@ func tensorOf[T Element](values []T, shape []int) Tensor {
 		return Tensor{err: shapeMismatch("", fmt.Sprintf("has %d values, and the shape %v", len(values), shape))}
 	}
 	message := &lossdpb.Tensor{Shape: extents}
-	setPayload(message, reflect.TypeFor[T](), littleEndian(values))
+	element := reflect.TypeFor[T]()
+	switch memory := unsafe.Pointer(unsafe.SliceData(values)); {
+	case element.Kind() == reflect.Int8:
+		setWidened[int32](message, unsafe.Slice((*int8)(memory), len(values)))
+	case element.Kind() == reflect.Int16:
+		setWidened[int32](message, unsafe.Slice((*int16)(memory), len(values)))
+	case element == reflect.TypeFor[uint16]():
+		setWidened[int32](message, unsafe.Slice((*uint16)(memory), len(values)))
+	case element.Kind() == reflect.Uint32:
+		setWidened[int64](message, unsafe.Slice((*uint32)(memory), len(values)))
+	default:
+		setPayload(message, element, littleEndian(values))
+	}
 	return Tensor{message: message}
 }
 
@@ -87,6 +100,10 @@ func swapped(data []byte, size int) []byte {
 		}
 	}
 	return out
+}
+
+func setWidened[To int32 | int64, From int8 | int16 | uint16 | uint32](tensor *lossdpb.Tensor, values []From) {
+	setPayload(tensor, reflect.TypeFor[To](), littleEndian(converted[To](values)))
 }
 
 func setPayload(tensor *lossdpb.Tensor, element reflect.Type, payload []byte) {

@@ -53,6 +53,19 @@ func TestTypesOfElements(t *testing.T) {
 			t.Errorf("%s; want %s", name, want)
 		}
 	}
+	for name, tensor := range map[string]Tensor{
+		"int8": NewTensor([]int8{-3, 4}), "int16": NewTensor([]int16{-3, 4}),
+	} {
+		if want := payloadOf(NewTensor([]int32{-3, 4}).message); dtypeName(tensor.message) != "int32" || !bytes.Equal(payloadOf(tensor.message), want) {
+			t.Errorf("%s is sent as %v", name, tensor.message)
+		}
+	}
+	if tensor := NewTensor([]uint16{1<<16 - 1}).message; dtypeName(tensor) != "int32" || !bytes.Equal(payloadOf(tensor), []byte{255, 255, 0, 0}) {
+		t.Errorf("uint16 is sent as %v", tensor)
+	}
+	if tensor := NewTensor([]uint32{1<<32 - 1}).message; dtypeName(tensor) != "int64" || !bytes.Equal(payloadOf(tensor), []byte{255, 255, 255, 255, 0, 0, 0, 0}) {
+		t.Errorf("uint32 is sent as %v", tensor)
+	}
 	if size := len(payloadOf(NewTensor([]integer{1}).message)); size != int(unsafe.Sizeof(0)) {
 		t.Errorf("an int has %d bytes", size)
 	}

@@ -88,6 +88,9 @@ func writeOneof(out *protogen.GeneratedFile, a argument, request string) {
 	case "target":
 		out.P("\tif target := ", tensor, "; isFloat(target) {")
 		out.P("\t\t", member(1, "target"))
+		if strings.HasSuffix(request, ".CrossEntropyLossRequest") {
+			out.P("\t\trequest.IgnoreIndex = unlessDefault(options.IgnoreIndex)")
+		}
 		out.P("\t} else if target != nil {")
 		out.P("\t\t", member(0, "target"))
 		out.P("\t}")
