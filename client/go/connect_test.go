@@ -103,6 +103,13 @@ func TestOptionsThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+func TestConnectionErrorsSayTheCause(t *testing.T) {
+	for address, cause := range map[string]string{"no-such-host.invalid:1": "there is no such host", freeAddress(t): "nothing listens at this address"} {
+		_, err := connect(t, address, lossd.WithoutRetry()).Score(within(t, 30), l1Loss)
+		expectError(t, err, codes.Unavailable, "", cause)
+	}
+}
+
 func TestTheAddressComesFromTheVariable(t *testing.T) {
 	info, err := connect(t, "").ServerInfo(within(t, 30)) // TestMain sets LOSSD_ADDRESS
 	if err != nil || len(info.Losses) != 23 {

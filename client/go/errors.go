@@ -177,6 +177,7 @@ var cures = []struct {
 	{"authentication handshake failed", "the TLS handshake failed: check the certificates of both sides", true},
 	{"error reading server preface", "the connection was closed: the server stopped, or it uses TLS and this client does not: pass WithTLS", false},
 	{"connection refused", "nothing listens at this address: check it, and check that the server has started", false},
+	{"no children to pick from", "there is no such host: check the address, host:port", false},
 	{"produced zero addresses", "there is no such host: check the address, host:port", false},
 	{"no such host", "there is no such host: check the address, host:port", false},
 }
