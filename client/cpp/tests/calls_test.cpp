@@ -2,8 +2,11 @@
 // Calls that share messages, are split, cancelled, refused or retried, against a running server.
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "lossd/lossd.h"
@@ -178,6 +181,20 @@ TEST(Evaluations, OrdersAndMergesGiveTheSameBits) {
   EXPECT_EQ(a->at("odd").call_count, 1'500);
   EXPECT_EQ(forwards.total()->value, second.total()->value);
   EXPECT_EQ(forwards["even"].l1_loss(std::vector<float>(2), std::vector<float>(2)).error().code, Code::kInvalidArgument);
+}
+
+TEST(Example, ScoresWhatItHasServed) {
+  const std::string command = std::string(LOSSD_EXAMPLE) + " " + shared_server().address();
+  EXPECT_EQ(std::system(command.c_str()), 0);
+}
+
+TEST(Connecting, ATokenIsSent) {
+  const std::string file = ::testing::TempDir() + "lossd_tokens";
+  std::ofstream(file) << "tests secret\n";
+  ASSERT_EQ(::chmod(file.c_str(), 0600), 0);
+  const Server guarded({"--token-file", file});
+  EXPECT_TRUE(Client(guarded.address(), {.token = "secret"}).server_info());
+  EXPECT_EQ(Client(guarded.address(), {.token = "wrong"}).server_info().error().code, Code::kUnauthenticated);
 }
 
 TEST(Restarting, EveryCallIsAnsweredThroughARestart) {
