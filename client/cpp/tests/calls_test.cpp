@@ -190,9 +190,9 @@ TEST(Example, ScoresWhatItHasServed) {
 
 TEST(Connecting, ATokenIsSent) {
   const std::string file = ::testing::TempDir() + "lossd_tokens";
-  std::ofstream(file) << "tests secret\n";
+  std::ofstream(file) << "tests 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\n";
   ASSERT_EQ(::chmod(file.c_str(), 0600), 0);
-  const Server guarded({"--token-file", file});
+  const Server guarded({"--tokens-file", file});
   EXPECT_TRUE(Client(guarded.address(), {.token = "secret"}).server_info());
   EXPECT_EQ(Client(guarded.address(), {.token = "wrong"}).server_info().error().code, Code::kUnauthenticated);
 }
