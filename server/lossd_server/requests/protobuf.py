@@ -113,6 +113,10 @@ def encoded_varint(number: int) -> bytes:
     """A number >= 0 as protobuf writes it."""
     if number < 128:
         return SMALL_VARINTS[number]
+    if number < 1 << 14:
+        return bytes((number & 127 | 128, number >> 7))
+    if number < 1 << 21:
+        return bytes((number & 127 | 128, number >> 7 & 127 | 128, number >> 14))
     encoded = bytearray()
     while number >= 128:
         encoded.append(number & 127 | 128)
