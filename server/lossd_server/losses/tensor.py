@@ -154,7 +154,7 @@ def decode_tensor(message: Any, field: str, *, public: bool = False, payload: En
             payload = _canonical_bools(payload)
         # If a chunk ends within an element, the public class would refuse the whole message without naming the field.
         whole = not any(len(chunk) % dtype.itemsize for chunk in chunks)
-        if len(payload) != expected_bytes and whole and len(UnknownFieldSet(values)):
+        if whole and len(UnknownFieldSet(values)):  # elements with a tag each, perhaps
             raise Unpacked
     if len(payload) != expected_bytes:
         raise TensorByteLengthMismatch(

@@ -21,7 +21,11 @@ async function call({ kind, path, pause, requests }, index) {
   const timeoutMs = 30000 + 1000 * pause * requests.length;
   const message = (bytes) => fromBinary(method.input, bytes);
   const bytes = (reply) => Buffer.from(toBinary(method.output, reply));
-  if (method.methodKind === "unary") return [bytes(await client[method.localName](message(requests[index % requests.length]), { timeoutMs }))];
+  if (method.methodKind === "unary") {
+    const send = async () => [bytes(await client[method.localName](message(requests[index % requests.length]), { timeoutMs }))];
+    // Node refuses requests that it holds when a GOAWAY comes, and Connect does not send them again as RFC 9113, section 8.7, allows.
+    return send().catch((error) => (String(error).includes("NGHTTP2_REFUSED_STREAM") ? send() : Promise.reject(error)));
+  }
   const messages = (async function* () {
     for (const [at, request] of requests.entries()) {
       if (at && pause) await new Promise((resume) => setTimeout(resume, 1000 * pause));
