@@ -31,6 +31,8 @@ from lossd_server.workers.supervisor import Supervisor
 BENCHMARK = ROOT / "tests" / "bench" / "results"
 IMAGES = ("bench.svg", "simulation-latency.svg", "simulation-throughput.svg")
 _PLACEHOLDER = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
+_SIDES: Final = ("client", "stubs")
+_LANGUAGES: Final = {"cpp": "C++", "go": "Go", "java": "Java", "node": "Node", "python": "Python"}
 _COMMON_FIELDS: Final = ("reduction", "precision", "reject_non_finite")
 _COALESCING: Final = {
     Coalescing.ELEMENTS: "with calls of any shape",
@@ -180,6 +182,28 @@ def ratios() -> str:
     return _table(("Ratio", "Measured", "Wanted", "Holds"), rows)
 
 
+def languages() -> str:
+    """The clients' benchmark as it was recorded: each figure of the client, and in parentheses that of code written by hand."""
+    recorded = json.loads((BENCHMARK / "languages.json").read_text())
+    columns = {
+        "A small call alone, us": ("lone_p50_seconds", 1e6),
+        "64 in flight, calls/s": ("unary_calls_per_second", 1.0),
+        "64 in flight, coalesced, calls/s": ("coalesced_calls_per_second", 1.0),
+        "A 4 MB call, ms": ("large_call_seconds", 1e3),
+        "CPU of the client for it, ms": ("large_call_cpu_seconds", 1e3),
+    }
+    rows = []
+    for one in recorded["languages"]:
+        cells = []
+        for name, scale in columns.values():
+            client, stubs = (f"{scale * one[side][name]['median']:,.{int(scale == 1e3)}f}" if name in one[side] else "" for side in _SIDES)
+            cells.append(f"{client} ({stubs})" if stubs else client)
+        rows.append((f"{_LANGUAGES.get(one['language'], one['language'])}<br>{one['versions']}", *cells))
+    machine = recorded["machine"]
+    note = f" {recorded['note']}" if recorded["note"] else ""
+    return f"{_table(('Client', *columns), rows)}\n\nOn {machine['cpu']}, {machine['cores']} cores, {machine['date']}.{note}"
+
+
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "metrics": metrics,
@@ -189,6 +213,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "schema": schema,
     "commands": commands,
     "ratios": ratios,
+    "languages": languages,
 }
 
 
