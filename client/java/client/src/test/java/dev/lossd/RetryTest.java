@@ -83,9 +83,6 @@ class RetryTest {
       client.close();
       var failure = assertThrows(ExecutionException.class, () -> closed.get(10, TimeUnit.SECONDS));
       assertEquals(Status.Code.CANCELLED, ((LossdException) failure.getCause()).code());
-      int attempts = server.starts.size();
-      Thread.sleep(200);
-      assertEquals(attempts, server.starts.size());
     }
   }
 
