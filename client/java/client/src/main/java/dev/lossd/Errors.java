@@ -26,6 +26,10 @@ final class Errors {
    */
   private record Cure(String symptom, String text, boolean lasting) {}
 
+  private static final String CLOSED =
+      "the connection was closed: the server stopped, or it uses TLS and this client does not (see"
+          + " tls()), or it requires a client certificate (see clientCertificate())";
+
   private static final List<Cure> CURES =
       List.of(
           new Cure(
@@ -52,12 +56,8 @@ final class Errors {
               "Unable to resolve host",
               "there is no such host: check the address, host:port",
               false),
-          new Cure(
-              "Network closed for unknown reason",
-              "the connection was closed: the server stopped, or it uses TLS and this client does"
-                  + " not (see tls()), or it requires a client certificate (see"
-                  + " clientCertificate())",
-              false));
+          new Cure("Network closed for unknown reason", CLOSED, false),
+          new Cure("Connection reset", CLOSED, false));
 
   private Errors() {}
 
