@@ -82,3 +82,22 @@ def test_busy_hosts_share_one_slice() -> None:
         assert {host: sum(name[0] == host for name in world.done) for host in "abcd"} == dict.fromkeys("abcd", 5)
 
     run(scenario)
+
+
+def test_a_connection_that_raises_does_not_stop_those_that_wait() -> None:
+    async def scenario(world: World) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        world.turns.wait("a", fail)
+        world.turns.wait("b", world.work("b1", 0.0))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert world.done == ["b1"]
+        world.turns.wait("a", world.work("a1", 0.0))
+        await asyncio.sleep(0)
+        assert world.done == ["b1", "a1"]
+
+    run(scenario)

@@ -59,13 +59,15 @@ class Turns:
         """Begins a turn with the connections that wait."""
         self._begin(self._clock())
         self._ends_at = math.inf  # as long as any connection waits
-        for host in list(self._waiting):
-            waiting = self._waiting[host]
-            while waiting and self._share_seconds > self._spent_seconds.get(host, 0.0):
-                waiting.popleft()()
-            if not waiting:
-                del self._waiting[host]
-        if self._waiting:
-            self._loop.call_soon(self._go_on)
-        else:
-            self._ends_at = self._clock() + _WINDOW_SECONDS
+        try:
+            for host in list(self._waiting):
+                waiting = self._waiting[host]
+                while waiting and self._share_seconds > self._spent_seconds.get(host, 0.0):
+                    waiting.popleft()()
+                if not waiting:
+                    del self._waiting[host]
+        finally:  # a connection that raises must not stop those that wait
+            if self._waiting:
+                self._loop.call_soon(self._go_on)
+            else:
+                self._ends_at = self._clock() + _WINDOW_SECONDS
