@@ -36,7 +36,7 @@ class Shares:
 
     def fits(self, holder: Hashable, wanted: int) -> bool:
         """Whether the holder may have this much more."""
-        return self.used + wanted <= self.quarter or fits(self.total, self.held(holder) + wanted, self.free - wanted)
+        return fits(self.total, self.held(holder) + wanted, self.free - wanted)
 
     def change(self, holder: Hashable, difference: int) -> None:
         """Adds `difference`, which may be negative, to what the holder has."""
